@@ -1,0 +1,46 @@
+"""`descenso.torch.Descent` in the arena: the method behind it, alone in the peers' loop.
+
+Nothing but gradients as they come: no `minimize`, so no race, no recovery, no stop, and no use of the loss. torch runs
+the same source; what torch does with a gradient that is not finite is done here too.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks.arena.peers import Peer
+from descenso._namespace import all_finite, select
+from descenso._types import Evaluation
+from descenso.methods import Online
+
+METHOD = Online()
+
+
+def _build(schedule, b2) -> optax.GradientTransformationExtraArgs:
+    return optax.GradientTransformationExtraArgs(_init, _update)
+
+
+def _init(params):
+    return METHOD.init(tuple(jax.tree.leaves(params)), xp=jnp)
+
+
+def _update(updates, state, params=None, **extra):
+    leaves, tree = jax.tree.flatten(params)
+    evaluation = Evaluation(jnp.zeros(()), tuple(jax.tree.leaves(updates)))
+    ok = all_finite(evaluation, jnp)
+    clean = evaluation._replace(grads=tuple(jnp.where(ok, g, 0.0) for g in evaluation.grads))
+    moved, stepped, _ = METHOD.step(clean, tuple(leaves), state, scale=1.0, xp=jnp)
+    stayed, skipped = METHOD.skip(tuple(leaves), state, xp=jnp)
+    difference = [m - x for m, x in zip(select(ok, moved, stayed, jnp), leaves, strict=True)]
+    return tree.unflatten(difference), select(ok, stepped, skipped, jnp)
+
+
+def _answer(state, params):
+    leaves, tree = jax.tree.flatten(params)
+    return tree.unflatten(METHOD.eval_params(tuple(leaves), state))
+
+
+ONLINE = Peer("online", _build, rate=1.0, own=_answer)
+"""Its rate is not used: the method has none."""

@@ -1,0 +1,149 @@
+"""An array in a file, in blocks of rows that each have a checksum.
+
+The checksum is CRC-32: it finds what a disk does to a block, and costs a fifth of what a cryptographic digest would.
+Nothing here needs one: whoever can change the file can change the checksums.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from descenso._errors import DataError
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of float32 in a file, read when they are asked for; `a[first:last]` gives an array.
+
+    A block that is read whole is compared with its checksum.
+
+    Attributes:
+        path: the file: the rows end to end, and nothing else.
+        shape: (rows, ...).
+        block: rows of a block; the last may have fewer.
+        checksums: the CRC-32 of each block.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    block: int
+    checksums: tuple[int, ...]
+    dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[0 : len(self)], dtype)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """The rows of a slice without a step; errors as of `read_into`."""
+        first, last, step = rows.indices(len(self))
+        assert step == 1
+        out = np.empty((max(last - first, 0), *self.shape[1:]), self.dtype)
+        self.read_into(out, first)
+        return out
+
+    def read_into(self, out: np.ndarray, first: int) -> None:
+        """Fill `out`, contiguous, with the rows from `first` on.
+
+        Raises:
+            DataError: the file is not there any more, was cut, or a block differs from its checksum.
+        """
+        last = first + len(out)
+        self._fill(out, first)
+        for number in range(-(-first // self.block), last // self.block + (last == len(self))):
+            part = out[number * self.block - first : (number + 1) * self.block - first]
+            if len(part) and crc32(part.data) != self.checksums[number]:
+                raise self._failure(f"block {number} differs from its checksum")
+
+    def pick(self, numbers: np.ndarray) -> np.ndarray:
+        """Single rows, without a look at checksums.
+
+        Raises:
+            DataError: the file is not there any more, or was cut.
+        """
+        out = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        rows = out.reshape(len(numbers), -1).view(np.uint8)
+        size = rows.shape[1]
+        try:
+            # not mapped: that would count the pages around each row as memory of this process
+            with open(self.path, "rb", buffering=0) as file:
+                read = 0
+                for row, n in zip(rows, numbers.tolist(), strict=True):
+                    file.seek(n * size)
+                    read += file.readinto(row.data) or 0
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
+        if read < out.nbytes:
+            raise self._failure("it ends too early")
+        return out
+
+    def _fill(self, out: np.ndarray, first: int) -> None:
+        left = out.reshape(-1).view(np.uint8)
+        at = first * (out.nbytes // max(len(out), 1))
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(at)
+                while left.size:
+                    got = file.readinto(left.data)
+                    if not got:
+                        raise self._failure("it ends too early")
+                    left = left[got:]
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
+
+    def _failure(self, why: str) -> DataError:
+        return DataError(
+            f"{self.path}: this part of the cache of rows cannot be read ({why}).",
+            hint=f"remove {self.path.parent} and start again: it is made anew from the files",
+            file=str(self.path),
+        )
+
+
+class Writer:
+    """Writes rows to a new file, block by block; `with` closes it whatever happens."""
+
+    def __init__(self, path: Path, block: int):
+        self._path, self._block = path, block
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115
+        self._checksum, self._in_block = 0, 0
+        self._shape: tuple[int, ...] = ()
+        self.rows, self.checksums = 0, []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append rows, float32 of shape (rows, ...)."""
+        self._shape = rows.shape[1:]
+        left = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+        while left.size:
+            left = left[self._file.write(left.data) :]
+        self.rows += len(rows)
+        while len(rows):
+            part, rows = rows[: self._block - self._in_block], rows[self._block - self._in_block :]
+            self._checksum = crc32(np.ascontiguousarray(part).data, self._checksum)
+            self._in_block += len(part)
+            if self._in_block == self._block:
+                self._end_block()
+
+    def _end_block(self) -> None:
+        self.checksums.append(self._checksum)
+        self._checksum, self._in_block = 0, 0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def finish(self) -> Blocks:
+        """Flush to the disk; the array that was written."""
+        if self._in_block:
+            self._end_block()
+        os.fsync(self._file.fileno())
+        return Blocks(self._path, (self.rows, *self._shape), self._block, tuple(self.checksums))

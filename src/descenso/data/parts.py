@@ -1,0 +1,127 @@
+"""A table that is too large to hold: read again and again, some rows at a time, always as the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from descenso._errors import DataError
+from descenso.data.arrow import Large, columns_of
+from descenso.data.column import Table
+from descenso.data.csv import Misfit
+from descenso.data.encode import fit_encoding
+from descenso.data.location import Location
+from descenso.data.readers import Shard, of_file
+from descenso.data.shards import agreed, conformed, locations, unified
+from descenso.data.table import Wanted, called
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of a table, agreeing on their columns.
+
+    Attributes:
+        name: what the table is called in messages.
+        shards: its parts.
+        schema: the columns that are read, of one type for all parts.
+        large: takes note of large whole numbers, by column.
+    """
+
+    name: str
+    shards: tuple[Shard, ...]
+    schema: pa.Schema
+    large: dict[str, Large] = field(default_factory=dict)
+
+    def tables(self, only: str | None = None, large: dict[str, Large] | None = None) -> Iterator[tuple[Table, int]]:
+        """The rows, some at a time, and how many of the same file came before; errors as of `from_arrow`.
+
+        Args:
+            only: a column to read alone.
+            large: takes note of large whole numbers, by column.
+        """
+        schema = self.schema if only is None else pa.schema([self.schema.field(only)])
+        seen = {} if large is None else large
+        for shard in self.shards:
+            at = 0
+            for arrow in conformed(shard, schema):
+                if arrow.num_rows:
+                    yield Table(shard.name, columns_of(shard.name, arrow, seen, at)), at
+                at += arrow.num_rows
+
+    @property
+    def notes(self) -> list[str]:
+        return list(dict.fromkeys(note for shard in self.shards for note in shard.notes))
+
+
+def parts_of(source: str | Sequence[str], folder: Path, wanted: Wanted) -> Parts:
+    """The parts of a table. Text files are read once for it, into Arrow files in `folder`.
+
+    Args:
+        source: files, as for `read_table`.
+        folder: an empty one; the caller removes it when all is read.
+        wanted: which columns to read.
+
+    Raises:
+        DataError: a file holds no table, a column is not there, or parts do not agree.
+    """
+    files = locations(source) or []
+    shards = []
+    for i, shard in enumerate(map(of_file, files)):
+        kept = wanted.of(shard.name, list(shard.columns))
+        narrow = replace(shard, columns={name: shard.columns[name] for name in kept})
+        shards.append(narrow if shard.loose is None else _settled(narrow, folder / f"{i}.arrow", wanted.text))
+    return Parts(called(source, files), tuple(shards), unified(shards, agreed(shards, None)))
+
+
+def _settled(shard: Shard, path: Path, text: Collection[str]) -> Shard:
+    """A text file as an Arrow file; where a value does not fit its column, it is begun anew with a wider type.
+
+    The types are those that reading it whole would give: every column of the narrowest that holds all its values.
+    """
+    loose = shard.loose
+    assert loose is not None
+    kinds = {name: pa.string() if name in text else t for name, t in shard.columns.items()}
+    while True:
+        try:
+            with pa.OSFile(str(path), "wb") as sink:
+                _write(loose.under(kinds), sink)
+            break
+        except Misfit as misfit:
+            kinds = loose.settled(kinds, misfit)
+    made = of_file(Location(str(path)))
+    return replace(made, name=shard.name, notes=shard.notes, rows=shard.rows)
+
+
+def _write(batches: Iterator[pa.RecordBatch], sink: pa.NativeFile) -> None:
+    first = next(batches)
+    with ipc.new_file(sink, first.schema) as out:
+        out.write_batch(first)
+        for batch in batches:
+            out.write_batch(batch)
+
+
+def weight(source: str | Sequence[str], wanted: Wanted, target: str) -> int:
+    """About how many bytes it takes to learn from a table in memory, seen from its first rows.
+
+    Rows are counted as they are read, as columns of numbers, and encoded, the latter two times each.
+    """
+    shards = [of_file(where) for where in locations(source) or []]
+    first = shards[0]
+    kept = wanted.of(first.name, list(first.columns))
+    batch = next(iter(first.read(kept)), None)
+    if batch is None or not batch.num_rows:
+        return 0
+    arrow = pa.Table.from_batches([batch])
+    table = Table(first.name, columns_of(first.name, arrow, {}))
+    try:
+        inputs = len(fit_encoding(table.without([target])).inputs)
+    except DataError:
+        inputs = 0
+    row = arrow.nbytes / arrow.num_rows
+    sizes = [where.status()[1] for where in locations(source) or []]
+    rows = sum(s.rows or size / row for s, size in zip(shards, sizes, strict=True))
+    return int(rows * (row + 2 * 8 * len(kept) + 2 * 4 * inputs))

@@ -1,0 +1,205 @@
+"""Rows that are too many to hold: read a window at a time, ahead of where they are needed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from descenso._errors import DataError
+from descenso.data.batches import Order, words
+from descenso.data.source import narrow
+from descenso.data.windows import Place, Windows
+
+BLOCK_BYTES = 1 << 20  # of a block: long enough to be read at the speed of the disk
+CHUNK_BYTES = 1 << 23  # of the rows handed to one compiled call
+_MOST_PERMUTED = 1 << 22  # rows up to which judging draws them without putting any back, as it does in memory
+_MEASURED, _RUN = 1 << 18, 1 << 10  # rows that a loss is measured on, in runs spread over all
+_HELD = 2  # windows that are kept: the one that is read from, and the next
+_PARTS = 4  # of the memory: these, one that is just being let go, and the rows that are handed on
+
+Rows = tuple[np.ndarray, ...]
+
+
+class Gathered(NamedTuple):
+    """Rows that are being gathered: `room` of them, from position `start` of an order."""
+
+    order: Windows
+    start: int
+    room: int
+    rows: Future
+
+    def serves(self, start: int, count: int, room: int) -> bool:
+        """Whether the rows at positions start .. start + count - 1 are among them."""
+        return self.room == room and self.start <= start and start + count <= self.start + room
+
+
+@dataclass
+class Stream:
+    """Arrays of which only a window is in memory.
+
+    Args:
+        arrays: each of shape (rows, ...); anything that gives an array for `a[first:last]`, such as a memory map.
+        names: of the arrays, for messages.
+        memory: how much of it may be in memory at once, in bytes.
+        wide: whether 64-bit values stay so.
+    """
+
+    arrays: Sequence[Any]
+    names: tuple[str, ...]
+    memory: int
+    wide: bool = False
+    _windows: OrderedDict[tuple[Windows, Place], Future] = field(default_factory=OrderedDict, repr=False)
+    _gathered: list[Gathered] = field(default_factory=list, repr=False)
+
+    def __post_init__(self):
+        lengths = {name: len(a) for a, name in zip(self.arrays, self.names, strict=True)}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name} has {n:,}" for name, n in lengths.items())
+            raise DataError(f"The arrays of the data differ in length: {shown} rows. All need as many rows.")
+        if not len(self.arrays[0]):
+            raise DataError("The data has no rows.", hint="check what was read, or the filter before it")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="descenso-reader")
+        self._gatherer = ThreadPoolExecutor(1, thread_name_prefix="descenso-gatherer")
+
+    @property
+    def rows(self) -> int:
+        return len(self.arrays[0])
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row, as it lies in the arrays."""
+        return sum(int(np.prod(a.shape[1:], dtype=np.int64)) * np.dtype(a.dtype).itemsize for a in self.arrays)
+
+    @property
+    def block(self) -> int:
+        """Rows of a block: it hangs on the form of the data alone."""
+        return max(1, BLOCK_BYTES // max(self.row_bytes, 1))
+
+    def order(self, seed: int) -> Windows:
+        """The order of the rows; its window is as large as the memory allows."""
+        span = self.memory // _PARTS // max(self.row_bytes * self.block, 1)
+        return Windows(self.rows, self.block, max(1, span), seed)
+
+    def chunk(self, batch_size: int) -> int:
+        """How many batches are handed to one compiled call."""
+        return max(1, CHUNK_BYTES // max(self.row_bytes * batch_size, 1))
+
+    def first(self, count: int) -> Rows:
+        """The first rows, in the dtypes that are computed in."""
+        return self._done(tuple(np.asarray(a[0:count]) for a in self.arrays))
+
+    def take(self, seed: int, start: int, count: int, room: int) -> tuple[Rows, int]:
+        """`room` rows of the order, and where in them those at positions start .. start + count - 1 begin.
+
+        They serve the next calls too, as long as they reach; the `room` rows behind them are gathered meanwhile.
+        """
+        order = self.order(seed)
+        serving = [g for g in self._gathered if g.order == order and g.serves(start, count, room)]
+        now = serving[0] if serving else self._begin(order, start, room)
+        behind = [g for g in self._gathered if (g.order, g.start, g.room) == (order, now.start + room, room)]
+        for old in self._gathered:
+            if old is not now and old not in behind:
+                old.rows.cancel()
+        self._gathered = [now, *(behind or [self._begin(order, now.start + room, room)])]
+        return now.rows.result(), start - now.start
+
+    def _begin(self, order: Windows, start: int, room: int) -> Gathered:
+        return Gathered(order, start, room, self._gatherer.submit(self._gather, order, start, room))
+
+    def _gather(self, order: Windows, start: int, count: int) -> Rows:
+        out = tuple(np.empty((count, *a.shape[1:]), a.dtype) for a in self.arrays)
+        done = 0
+        for place, rows in order.pieces(start, count):
+            for target, held in zip(out, self._window(order, place), strict=True):
+                np.take(held, rows, axis=0, out=target[done : done + len(rows)], mode="clip")
+            done += len(rows)
+        return self._done(out)
+
+    def _window(self, order: Windows, place: Place) -> Rows:
+        """The rows of a window; the next is read meanwhile."""
+        for wanted in (place, order.after(place)):
+            key = (order, wanted)
+            if key not in self._windows:
+                while len(self._windows) >= _HELD:
+                    self._windows.popitem(last=False)
+                self._windows[key] = self._reader.submit(self._read, order, wanted)
+            self._windows.move_to_end(key)
+        self._windows.move_to_end((order, place))
+        return self._windows[order, place].result()
+
+    def _read(self, order: Windows, place: Place) -> Rows:
+        return self._joined(order.stretches(place))
+
+    def _joined(self, stretches: Sequence[tuple[int, int]]) -> Rows:
+        """These rows, (first, behind the last) of each stretch, one after another, as they lie in the arrays."""
+        length = sum(last - first for first, last in stretches)
+        out = tuple(np.empty((length, *a.shape[1:]), a.dtype) for a in self.arrays)
+        done = 0
+        for first, last in stretches:
+            for target, a in zip(out, self.arrays, strict=True):
+                _read_into(a, target[done : done + last - first], first)
+            done += last - first
+        return out
+
+    def judged(self, seed: int, first: int, count: int, purpose: str) -> Rows:
+        """Rows at positions first .. first + count - 1 of a stream for judging: drawn from all rows, one by one."""
+        if self.rows <= _MOST_PERMUTED:
+            numbers = Order(self.rows, seed, purpose).take(first, count)
+        else:
+            numbers = (words(seed, purpose, first, count) % np.uint64(self.rows)).astype(np.int64)
+        return self._done(tuple(_picked(a, numbers) for a in self.arrays))
+
+    @property
+    def measures(self) -> int:
+        """How many rows a loss is measured on: all, or as many as say enough."""
+        return min(self.rows, _MEASURED)
+
+    def measured(self) -> Iterator[Rows]:
+        """The rows that a loss is measured on, in pieces: all, or runs spread evenly over all."""
+        piece = max(1, CHUNK_BYTES // max(self.row_bytes, 1))
+        if self.rows <= _MEASURED:
+            for first in range(0, self.rows, piece):
+                yield self._done(self._joined([(first, min(first + piece, self.rows))]))
+            return
+        starts, together = _spread(self.rows), max(1, piece // _RUN)
+        for first in range(0, len(starts), together):
+            yield self._done(self._joined([(at, at + _RUN) for at in starts[first : first + together]]))
+
+    def _done(self, rows: Rows) -> Rows:
+        """The rows in the dtypes that are computed in.
+
+        Raises:
+            DataError: a value does not fit.
+        """
+        if self.wide:
+            return rows
+        return tuple(
+            narrow(a, name) if a.dtype.kind in "iuf" and a.dtype.itemsize > 4 else a
+            for a, name in zip(rows, self.names, strict=True)
+        )
+
+
+def _read_into(array: Any, out: np.ndarray, first: int) -> None:
+    if hasattr(array, "read_into"):  # spares a copy
+        array.read_into(out, first)
+    else:
+        out[:] = array[first : first + len(out)]
+
+
+def _spread(rows: int) -> list[int]:
+    """Where the runs begin."""
+    count = _MEASURED // _RUN
+    return [i * (rows - _RUN) // (count - 1) for i in range(count)]
+
+
+def _picked(array: Any, numbers: np.ndarray) -> np.ndarray:
+    if isinstance(array, np.ndarray):
+        return np.asarray(array[numbers])
+    if hasattr(array, "pick"):
+        return array.pick(numbers)
+    return np.stack([np.asarray(array[int(n) : int(n) + 1])[0] for n in numbers])

@@ -1,0 +1,202 @@
+"""The compiled functions of one run, and the data they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from descenso._types import Leaves, Method
+from descenso.data.batches import Order
+from descenso.data.stream import Stream
+from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
+from descenso.engine.compile_cache import Remembered
+from descenso.engine.evaluate import batch_losses, mean_loss
+from descenso.engine.objective import Objective, Trace
+from descenso.engine.tree import is_wide
+
+_remembered = Remembered()
+_POSITIONS = 1 << 18  # row numbers handed to one chunk: 1 MB
+_DRAWS = 64  # of a loss that takes a key and no data, where its mean is asked for
+
+
+class Programs(NamedTuple):
+    """Compiled functions; see `engine.chunk` and `engine.evaluate`."""
+
+    init: Callable
+    chunk: Callable
+    mean_loss: Callable
+    batch_losses: Callable
+
+
+def _programs(objective: Objective, method: Method, batch_size: int | None, stepwise: bool) -> Programs:
+    step = step_of(objective, method, batch_size)
+    loop = (stepped if stepwise else looped)(step, batch_size)
+
+    def mean(leaves, data, key):
+        return mean_loss(objective, leaves, data, as_key(key))
+
+    def batches(leaves, data, order, size, key):
+        return batch_losses(objective, leaves, data, order, size, as_key(key))
+
+    # compiled whole: op by op, init would be a dozen small compilations
+    init = jax.jit(lambda leaves: method.init(leaves, xp=jnp))
+    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3))
+
+
+def key_data(high: int, low: int) -> np.ndarray:
+    """A PRNG key as two words; `chunk.as_key` makes a key of it inside compiled code, where that costs nothing."""
+    return np.array([high % 2**32, low % 2**32], np.uint32)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The steps of one method on one loss and its data.
+
+    Attributes:
+        objective: the loss over leaves.
+        method: what steps.
+        data: the arrays of the data on the device, () without data; then those of the loss itself, if it has any.
+        rows: how many rows they have, 0 without data.
+        batch_size: rows of a batch; None takes all rows (or a loss without data).
+        seed: of the order of the rows.
+        trace: what tracing the loss showed; decides whether compiled code can be used again.
+        stream: where the rows come from if they are too many to hold, else None; `data` are then the arrays of the
+            loss alone.
+    """
+
+    objective: Objective
+    method: Method
+    data: Leaves
+    rows: int
+    batch_size: int | None
+    seed: int
+    trace: Trace
+    stream: Stream | None = None
+    programs: Programs = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        stepwise = self.trace.convolves and jax.default_backend() == "cpu"
+        key = (self.objective, self.method, self.batch_size, stepwise, is_wide())
+        programs = _remembered.get(key, self.trace, lambda: _programs(*key[:4]))
+        object.__setattr__(self, "programs", programs)  # derived from the fields, and needed at every chunk
+
+    def start(self, leaves: Leaves) -> RunState:
+        """The state before the first step."""
+        scale = jnp.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype))
+        return RunState(leaves, self.programs.init(leaves), scale, 0, key_data(self.seed >> 32, self.seed))
+
+    @property
+    def longest(self) -> int:
+        """The most steps that one chunk can make."""
+        if self.stream is not None:
+            return self.stream.chunk(self.batch_size or 1)
+        return max(_POSITIONS // (self.batch_size or 1), 64)
+
+    def advance(
+        self,
+        state: RunState,
+        steps: int,
+        *,
+        stride: int = 1,
+        offset: int = 0,
+        sums: np.ndarray | None = None,
+        vanished: float = -1.0,
+    ) -> tuple[RunState, np.ndarray, bool]:
+        """Make `steps` steps; returns the state, the sums of the records (`chunk.COLUMNS`) and whether it is over.
+
+        It is over, and the steps may be fewer, where the gradient norm falls to `vanished` or a line search stalls.
+
+        `steps` is at most `longest`, `offset + steps` at most CELLS * stride: `offset` steps of the records were made
+        by earlier calls, which returned `sums`.
+        """
+        assert 0 < steps <= self.longest
+        assert offset + steps <= CELLS * stride
+        data, order = self._rows(state.cursor, steps)
+        before = no_sums() if sums is None else sums
+        over, params, method, sums = self.programs.chunk(
+            state.params,
+            state.method,
+            before,
+            state.scale,
+            state.key,
+            data,
+            order,
+            np.uint32(state.cursor % 2**32),
+            np.int32(steps),
+            np.int32(stride),
+            np.int32(offset),
+            before.dtype.type(vanished),
+        )
+        sums = np.asarray(sums)
+        made = round(float((sums[:, 4:] - before[:, 4:]).sum()))
+        return RunState(params, method, state.scale, state.cursor + made, state.key), sums, bool(over)
+
+    def _rows(self, cursor: int, steps: int) -> tuple[Leaves, np.ndarray]:
+        """The data of the next batches, and which rows of it are in them, end to end.
+
+        Both in as much room as the longest chunk needs, so that all chunks run the same code.
+        """
+        if self.batch_size is None:
+            return self.data, np.zeros(1, np.int32)
+        room, first, count = (n * self.batch_size for n in (self.longest, cursor, steps))
+        if self.stream is not None:
+            rows, at = self.stream.take(self.seed, first, count, room)
+            return (*rows, *self.data), np.minimum(np.arange(at, at + room, dtype=np.int32), room - 1)
+        order = np.zeros(room, np.int32)
+        order[:count] = Order(self.rows, self.seed).take(first, count)
+        return self.data, order
+
+    @property
+    def exact(self) -> bool:
+        """Whether every step sees the same loss."""
+        return self.batch_size is None and not self.objective.keyed
+
+    def epochs(self, step: int) -> float:
+        """Passes over the data after `step` steps, 0.0 without data."""
+        return step * (self.batch_size or self.rows) / self.rows if self.rows else 0.0
+
+    def answer(self, state: RunState) -> Leaves:
+        """The point that the method gives as its answer, in the dtypes of the params."""
+        point = self.method.eval_params(state.params, state.method)
+        return tuple(p.astype(x.dtype) for p, x in zip(point, state.params, strict=True))
+
+    def mean_loss(self, leaves: Leaves, data: Leaves | None = None) -> float:
+        """The loss over all rows of `data`, by default the training data.
+
+        Where it takes a key it is a random number: without data the mean of 64 of them.
+        """
+        if data is None and self.stream is not None:
+            return self._streamed_loss(leaves, self.stream)
+        data = self.data if data is None else data
+        draws = _DRAWS if self.objective.keyed and not self.rows else 1
+        return float(np.mean([float(self.programs.mean_loss(leaves, data, key_data(0, i))) for i in range(draws)]))
+
+    def _streamed_loss(self, leaves: Leaves, stream: Stream) -> float:
+        total, rows = 0.0, 0
+        for piece in stream.measured():
+            n = len(piece[0])
+            total += n * float(self.programs.mean_loss(leaves, (*piece, *self.data), key_data(0, 0)))
+            rows += n
+        return total / rows
+
+    def batch_losses(self, leaves: Leaves, first: int, count: int, purpose: str = "judge") -> np.ndarray:
+        """The losses at `leaves` of batches first .. first + count - 1 of a stream of its own: float64 (count,).
+
+        Where all rows are in every batch, each has a key of its own.
+        """
+        if self.batch_size is None:
+            keys = [key_data(1, n) for n in range(first, first + count)]
+            return np.array([float(self.programs.mean_loss(leaves, self.data, key)) for key in keys])
+        first, count = first * self.batch_size, count * self.batch_size
+        if self.stream is not None:
+            data = (*self.stream.judged(self.seed, first, count, purpose), *self.data)
+            order = np.arange(count, dtype=np.int32)
+        else:
+            data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
+        out = self.programs.batch_losses(leaves, data, order, self.batch_size, key_data(1, 0))
+        return np.asarray(out, np.float64)

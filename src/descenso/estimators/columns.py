@@ -1,0 +1,107 @@
+"""The columns of a table in units of their own: so no scaling is needed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+_CHUNK = 1 << 22  # values looked at together
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Weighted moments of each column, float64 (features,).
+
+    total: the sum of the weights. mean, variance: of the column, the variance 0 where it is constant.
+    sparse: whether the table is, which is then never centred.
+    """
+
+    total: float
+    mean: np.ndarray
+    variance: np.ndarray
+    sparse: bool
+
+    @property
+    def center(self) -> np.ndarray:
+        return np.zeros_like(self.mean) if self.sparse else self.mean
+
+    @property
+    def deviation(self) -> np.ndarray:
+        return np.sqrt(self.variance)
+
+    def about(self, center: np.ndarray) -> np.ndarray:
+        """The root of the mean square about `center`."""
+        return np.sqrt(self.variance + (self.mean - center) ** 2)
+
+    def merged(self, other: Columns) -> Columns:
+        """The moments of both tables together. Source: Chan, Golub, LeVeque 1983, Amer. Stat. 37, equation 2.1."""
+        total = self.total + other.total
+        share, apart = other.total / total, other.mean - self.mean
+        within = (1 - share) * self.variance + share * other.variance
+        return Columns(total, self.mean + share * apart, within + share * (1 - share) * apart**2, self.sparse)
+
+
+def measure(X: Any, weights: np.ndarray) -> Columns:
+    """The moments of the columns of X, dense or CSR, (rows, features); `weights` (rows,) are above 0."""
+    total = float(weights.sum())
+    mean = np.asarray(sum(_moment(part, w) for part, w in _parts(X, weights))) / total
+    if sparse.issparse(X):
+        square = np.asarray(sum(_moment(part.multiply(part), w) for part, w in _parts(X, weights))) / total
+        variance = np.maximum(square - mean**2, 0)
+    else:
+        variance = np.asarray(sum(w @ np.square(part - mean) for part, w in _parts(X, weights))) / total
+    # what is left of a constant column is the rounding of its mean
+    variance[variance <= (64 * np.finfo(np.float64).eps * mean) ** 2] = 0
+    return Columns(total, mean, variance, sparse.issparse(X))
+
+
+def _parts(X: Any, weights: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """X in float64, a chunk of rows at a time, and the weights of those rows."""
+    rows = max(1, _CHUNK // max(1, X.shape[1]))
+    if sparse.issparse(X):
+        rows = max(1, int(_CHUNK * len(weights) / max(1, X.nnz)))
+    for start in range(0, len(weights), rows):
+        yield X[start : start + rows].astype(np.float64), weights[start : start + rows]
+
+
+def _moment(part: Any, w: np.ndarray) -> np.ndarray:
+    return np.asarray(part.T @ w).ravel()
+
+
+def standardised(
+    X: np.ndarray, center: np.ndarray, scale: np.ndarray, shape: tuple[int, int], dtype: Any
+) -> np.ndarray:
+    """(X - center) / scale in the corner of zeros of `shape`: rows and columns of zeros change no answer."""
+    out = aligned_zeros(shape, dtype)
+    rows = max(1, _CHUNK // max(1, X.shape[1]))
+    for start in range(0, len(X), rows):
+        part = X[start : start + rows]
+        out[start : start + len(part), : X.shape[1]] = (part - center) / scale
+    return out
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that begin at a multiple of 64 bytes: JAX on a CPU then takes the array as it is, without a copy."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def bucket(n: int, finest: int = 4) -> int:
+    """The next size from a coarse list, so that tables of nearly the same shape share their compiled code.
+
+    `finest`: sizes in an octave, a power of 2; at most 1 / finest of the size is padding.
+    """
+    octave = 1 << max(0, (n - 1).bit_length() - 1)  # n lies above it, and not above twice of it
+    step = max(1, octave // finest)
+    return -(-n // step) * step
+
+
+def power_of_four(n: int) -> int:
+    """The next power of four."""
+    return 4 ** (((n - 1).bit_length() + 1) // 2)

@@ -1,0 +1,99 @@
+"""What a NumPy function shows around the point where a descent came to rest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from descenso.certificate.curvature import curvature
+from descenso.certificate.stationary import at_rest
+from descenso.certificate.surface import Surface
+from descenso.certificate.verdict import EFFORTS, judge
+from descenso.interop.differences import sides
+from descenso.interop.function import Function, Point
+from descenso.interop.surroundings import Surroundings
+
+_WRONG = 1e-2  # relative difference of a slope from those of the loss, from which `jac` is called wrong
+_DEEP = 1e3  # times the loss at the start, below zero: from there on a loss may have no floor
+_FARTHER = 100.0  # from one probe for a floor to the next
+_OFF = 1e-2  # of the length of the params: the first step off a saddle
+_DOUBLINGS = 30
+_PRODUCTS, _DELTA = 64, 1e-2  # of Lanczos, above 512 params
+
+
+def rests(f: Function, point: Point, largest: float) -> tuple[bool, str]:
+    """Whether the gradient at the point cannot be told from zero, and how that was measured."""
+    if not f.exact:
+        error = f.error(point)
+        return float(np.linalg.norm(point.grads)) <= error, f"its differences are right to {error:.1g}"
+    found, _ = at_rest(_surface(f, point), np.random.default_rng(0), largest)
+    return found.zero, str(found)
+
+
+class Curved(NamedTuple):
+    """The curvature at a point at rest.
+
+    lowest, largest: of it. told: what it says. way: a direction (n,) along which the loss falls, or None.
+    """
+
+    lowest: float
+    largest: float
+    told: str
+    way: np.ndarray | None
+
+
+def curved(f: Function, point: Point) -> Curved:
+    """The curvature at a point where the gradient is zero; where some of it is zero too, the loss is probed."""
+    surface, rng = _surface(f, point), np.random.default_rng(0)
+    found = curvature(surface, np.zeros_like(point.x), rng, _PRODUCTS, _DELTA)
+    seen = f"curvature from {found.lowest:.3g} to {found.largest:.3g}"
+    if not found.negative and (found.flat or not len(found.values)):
+        judged = judge(surface, EFFORTS["quick"], rng)
+        return Curved(found.lowest, found.largest, f"{seen}, {judged.verdict}: {judged.detail}", judged.descent)
+    return Curved(found.lowest, found.largest, seen, found.vectors[0] if found.negative else None)
+
+
+def beside(f: Function, point: Point, direction: np.ndarray) -> Point | None:
+    """The lowest point along the direction, on either side, at steps that double while the loss falls; None if none."""
+    unit = direction / np.linalg.norm(direction)
+    first = _OFF * max(float(np.linalg.norm(point.x)), 1.0)
+    lowest, at = point.loss, None
+    for step in (first * unit, -first * unit):
+        for k in range(_DOUBLINGS):
+            loss = f.loss(point.x + 2.0**k * step)
+            if not loss < lowest:
+                break
+            lowest, at = loss, point.x + 2.0**k * step
+    return None if at is None else f.at(at)
+
+
+def bottomless(f: Function, start: Point, point: Point) -> str:
+    """How the loss falls along the line from the start through the point until it overflows; "" where it does not."""
+    if not point.loss < -_DEEP * abs(start.loss):
+        return ""
+    way, lowest, t = point.x - start.x, point.loss, 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        while np.isfinite(x := start.x + t * way).all() and np.isfinite(lowest):
+            loss = f.loss(x)
+            if not (loss < lowest or t == 1.0):
+                return ""
+            lowest, t = loss, _FARTHER * t
+    return f"the loss fell from {start.loss:.4g} to {point.loss:.4g}, and falls on along that line until it overflows"
+
+
+def doubt_of_jac(f: Function, point: Point) -> str:
+    """What the loss says of the slope along the gradient, where that disagrees with `jac`; "" where it does not."""
+    norm = float(np.linalg.norm(point.grads))
+    if f.jac is None or not norm > 0:
+        return ""
+    behind, ahead, doubt = sides(f.loss, point, point.grads / norm)
+    if abs(ahead - behind) > _WRONG * norm + doubt:
+        return f"; a kink: along the gradient the slope is {behind:.3g} before the point and {ahead:.3g} behind it"
+    if min(abs(ahead - norm), abs(behind - norm)) <= _WRONG * norm + doubt:
+        return ""
+    return f"; `jac` is not the gradient of `fun`: along it the slope is {ahead:.3g} by differences of `fun`"
+
+
+def _surface(f: Function, point: Point) -> Surface:
+    return cast(Surface, Surroundings(f, point))  # it answers the same questions

@@ -1,0 +1,191 @@
+"""A function of SciPy's form, f(x, *args): its loss, gradient and Hessian-vector products, in float64 and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from descenso._errors import ArgumentError, LossGradientError, LossShapeError
+from descenso.interop import differences
+from descenso.interop.traced import traced
+
+SCHEMES = ("auto", "jax", "2-point", "3-point")
+
+
+class Point(NamedTuple):
+    """A point (n,), the loss there, and its gradient (n,), NaN where the loss is not finite."""
+
+    x: np.ndarray
+    loss: float
+    grads: np.ndarray
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.loss) and np.isfinite(self.grads).all())
+
+
+class Called:
+    """A callable of the user's, given a copy of x and the extra arguments; its calls are counted.
+
+    JAX has 64 bits switched on meanwhile: NumPy does not notice, and a function of JAX is not computed in 32.
+    """
+
+    def __init__(self, f: Callable, args: tuple):
+        self._f, self._args = f, args
+        self.count = 0
+
+    def __call__(self, *x: np.ndarray) -> Any:
+        self.count += 1
+        with jax.enable_x64(True):
+            return self._f(*(part.copy() for part in x), *self._args)
+
+
+@dataclass
+class Function:
+    """What is asked of the function, however its gradient comes about.
+
+    Args:
+        fun, jac, hess, hessp: as SciPy hands them over; `jac` a callable or None.
+        x: where it starts, for tracing.
+        scheme: one of `SCHEMES`; "auto" takes JAX where `fun` can be traced, else forward differences while they are
+            good enough and central ones from then on.
+        share: the step of differences as a share of max(1, |x_i|), or None.
+
+    Attributes:
+        exact: whether the gradient is one, not differences of the loss. products: the same of the Hessian.
+        told: how the gradient comes about where nobody gave it, in words.
+    """
+
+    fun: Callable
+    x: np.ndarray
+    args: tuple = ()
+    jac: Callable | None = None
+    hess: Callable | None = None
+    hessp: Callable | None = None
+    scheme: str = "auto"
+    share: float | None = None
+
+    def __post_init__(self):
+        if self.scheme not in SCHEMES:
+            raise ArgumentError(f"`differentiate` is {self.scheme!r}. It must be one of {', '.join(SCHEMES)}.")
+        self._fun = Called(self.fun, self.args)
+        self._jac, self._hess, self._hessp = (
+            None if f is None else Called(f, self.args) for f in (self.jac, self.hess, self.hessp)
+        )
+        self._programs, self._own, why = None, (), ""
+        self._compiled = self._pushed = self._differenced = 0
+        if self.jac is None and self.scheme in ("auto", "jax"):
+            self._programs, self._own, why = traced(self.fun, self.x, self.args)
+            if self._programs is None and self.scheme == "jax":
+                raise LossGradientError(f"`fun` cannot be differentiated by JAX: {why}")
+        self.exact = self.jac is not None or self._programs is not None
+        self.products = self._programs is not None or self.hess is not None or self.hessp is not None
+        self._central = self.scheme == "3-point"
+        self.told = self._how(why)
+        self._curved: tuple[np.ndarray, np.ndarray] | None = None
+
+    def _how(self, why: str) -> str:
+        if self.jac is not None:
+            return ""
+        if self._programs is not None:
+            return "the gradient is JAX's"
+        reason = f", since JAX cannot trace `fun` ({why})" if why else ""
+        return f"the gradient is made of finite differences{reason}; with `jac` it would be exact and cheaper"
+
+    @property
+    def nfev(self) -> int:
+        """Losses asked for, those of finite differences as well."""
+        return self._fun.count + self._compiled
+
+    @property
+    def njev(self) -> int:
+        """Gradients asked for."""
+        return self._compiled + self._differenced + (self._jac.count if self._jac else 0)
+
+    @property
+    def nhev(self) -> int:
+        """Hessians asked for, or Hessian-vector products."""
+        return self._pushed + sum(c.count for c in (self._hess, self._hessp) if c)
+
+    def loss(self, x: np.ndarray) -> float:
+        """The loss at x."""
+        return number(self._fun(x)) if self._programs is None else self.at(x).loss
+
+    def at(self, x: np.ndarray) -> Point:
+        """The loss and its gradient at x."""
+        if self._programs is not None:
+            self._compiled += 1
+            with jax.enable_x64(True):
+                loss, grads = self._programs.evaluate((jnp.asarray(x),), self._own)
+            return Point(x, float(loss), np.asarray(grads, np.float64))
+        loss = self.loss(x)
+        if not np.isfinite(loss):
+            return Point(x, loss, np.full_like(x, np.nan))
+        return Point(x, loss, self._gradient(x, loss))
+
+    def _gradient(self, x: np.ndarray, loss: float) -> np.ndarray:
+        if self._jac is not None:
+            return vector(self._jac(x), len(x), "jac")
+        self._differenced += 1
+        if self._central:
+            return differences.central(self.loss, x, loss, self.share or differences.CENTRAL)
+        return differences.forward(self.loss, x, loss, self.share or differences.FORWARD)
+
+    def sharpen(self) -> bool:
+        """Go from forward to central differences; False where there is nothing better than what is there."""
+        if self.exact or self._central or self.scheme != "auto":
+            return False
+        self._central = True
+        return True
+
+    def error(self, point: Point) -> float:
+        """How far the norm of a gradient by differences may be wrong: by rounding, and forward ones by curvature."""
+        usual = differences.CENTRAL if self._central else differences.FORWARD
+        rounding = differences.rounding(point.x, point.loss, self.share or usual)
+        if self._central:
+            return rounding
+        better = differences.central(self.loss, point.x, point.loss)
+        return rounding + float(np.linalg.norm(better - point.grads))
+
+    def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """H v at x: from `hessp`, `hess` or JAX, else central differences of the gradient."""
+        if self._hessp is not None:
+            return vector(self._hessp(x, v), len(x), "hessp")
+        if self._hess is not None:
+            return vector(self._hessian(x, self._hess) @ v, len(x), "hess")
+        if self._programs is not None:
+            self._pushed += 1
+            with jax.enable_x64(True):
+                return np.asarray(self._programs.product((jnp.asarray(x),), (jnp.asarray(v),), self._own), np.float64)
+        length = float(np.linalg.norm(v))
+        t = differences.CENTRAL * max(1.0, float(np.linalg.norm(x))) / (length or 1.0)
+        return (self.at(x + t * v).grads - self.at(x - t * v).grads) / (2 * t)
+
+    def _hessian(self, x: np.ndarray, hess: Called) -> Any:
+        if self._curved is None or not np.array_equal(self._curved[0], x):
+            found = hess(x)  # an array, a sparse matrix or a LinearOperator
+            self._curved = x.copy(), np.asarray(found) if isinstance(found, jax.Array) else found
+        return self._curved[1]
+
+
+def number(found: Any) -> float:
+    """What `fun` returned as a float; raises LossShapeError where it is not one number."""
+    array = np.asarray(found)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        raise LossShapeError(
+            f"`fun` returned shape {array.shape} and dtype {array.dtype}. It must return one real number."
+        )
+    return float(array.reshape(()))
+
+
+def vector(found: Any, n: int, name: str) -> np.ndarray:
+    """What `jac` and the like returned, as n floats; raises LossGradientError where it is not."""
+    array = np.asarray(found, np.float64)
+    if array.size != n:
+        raise LossGradientError(f"`{name}` returned shape {array.shape}. With {n} params it must return {n} numbers.")
+    return array.reshape(n)

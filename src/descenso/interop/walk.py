@@ -1,0 +1,206 @@
+"""The loop of a NumPy function: one evaluation, one step of a method, until it has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from descenso._namespace import step_if_finite
+from descenso._types import Evaluation, Leaves, Method, State
+from descenso.interop import evidence
+from descenso.interop.function import Function, Point
+from descenso.result import Reason
+from descenso.watch.verdict import Stop
+
+_VANISHED = 1e-8  # of the largest gradient norm: counts as zero
+_SHARPEN = 1e-4  # of the same: below it, forward differences are not good enough
+_STEEP = 0.1  # of the same: a loss whose gradient stays above it may have no floor
+_LOOK = 8  # moves from one look for a floor to the next
+_SADDLES = 5  # that a descent may leave
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far to go.
+
+    gtol: the largest absolute entry of the gradient that counts as zero; None takes 1e-8 of the largest norm seen.
+    moves: accepted points. calls: of the function, those of finite differences as well. curvature: whether to look at
+    the curvature where the gradient is zero, and to leave saddles.
+    """
+
+    gtol: float | None
+    moves: int
+    calls: float
+    curvature: bool
+
+
+@dataclass
+class Walk:
+    """A descent in progress.
+
+    Args:
+        f: the function.
+        at: the point it has reached.
+        methods: tried in this order; the next one goes on where no lower point is found by the one before.
+        limits: how far to go.
+        tell: is shown each accepted point, and says whether to stop there.
+
+    Attributes:
+        moves: accepted points so far, without the start. method: the name of the last method. stale: whether it
+            holds gradients that better differences have replaced since. saddles: left so far. curvature: the lowest
+            and the largest at the answer, None where it was not looked at.
+    """
+
+    f: Function
+    at: Point
+    methods: list[Method]
+    limits: Limits
+    tell: Callable[[Point], bool]
+    moves: int = 0
+    method: str = ""
+    stale: bool = False
+    largest: float = 0.0
+    saddles: int = 0
+    curvature: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        self.start, self.left = self.at, list(self.methods)
+
+    def to_the_end(self) -> Stop:
+        """Why it ended; `at` is then the answer."""
+        if not self.at.finite:
+            what = f"the loss at the start is {self.at.loss}"
+            if np.isfinite(self.at.loss):
+                what = "the gradient at the start is not finite"
+            return Stop(Reason.NONFINITE, what)
+        ended = self._down()
+        while ended.reason is Reason.CONVERGED and self.limits.curvature:
+            ended, below = self._curved(ended)
+            if below is None:
+                return ended
+            self.saddles += 1
+            ended = self._accept(below) or self._down()
+        return ended
+
+    def _down(self) -> Stop:
+        """From the point that it stands at, with all methods."""
+        self.largest = max(self.largest, float(np.linalg.norm(self.at.grads)))
+        self.left = list(self.methods)
+        return self._arrived() or self._descend(self.left.pop(0))
+
+    def _curved(self, ended: Stop) -> tuple[Stop, Point | None]:
+        """The ending with what the curvature says of it; at a saddle, a lower point beside it."""
+        found = evidence.curved(self.f, self.at)
+        self.curvature = found.lowest, found.largest
+        if found.way is None:
+            left = f"; {self.saddles} saddle{'s' * (self.saddles > 1)} left on the way" if self.saddles else ""
+            return Stop(ended.reason, f"{ended.why}; {found.told}{left}"), None
+        below = evidence.beside(self.f, self.at, found.way) if self.saddles < _SADDLES else None
+        told = f"the gradient is zero, and no minimum is there: the loss falls along a direction of {found.told}"
+        return Stop(Reason.PLATEAU, told), below
+
+    def _descend(self, method: Method) -> Stop:
+        self.method = type(method).__name__
+        params = (self.at.x.copy(),)
+        state = method.init(params, xp=np)
+        seen = {self.at.x.tobytes(): self.at}
+        while True:
+            if self.f.nfev >= self.limits.calls:
+                return self._spent(f"{self.f.nfev:,} evaluations were made")
+            x = params[0]
+            point = seen[x.tobytes()] if x.tobytes() in seen else self.f.at(x)
+            seen[x.tobytes()] = point
+            if point.loss == -np.inf:
+                return Stop(Reason.UNBOUNDED, f"the loss is -inf at {_short(x)}")
+            params, state = self._step(method, point, params, state)
+            answer = method.eval_params(params, state)[0]
+            if not np.array_equal(answer, self.at.x):
+                if (ended := self._accept(seen.get(answer.tobytes()) or self.f.at(answer))) is not None:
+                    return ended
+                seen = {answer.tobytes(): self.at}
+            if getattr(state, "stalled", False):
+                return self._stalled(method)
+
+    def _step(self, method: Method, point: Point, params: Leaves, state: State) -> tuple[Leaves, State]:
+        extra = {}
+        if getattr(method, "needs_product", False):
+            extra["product"] = lambda v: (self.f.product(params[0], v[0]),)
+        evaluation = Evaluation(np.float64(point.loss), (point.grads,))
+        with np.errstate(all="ignore"):
+            return step_if_finite(method, evaluation, params, state, scale=np.float64(1.0), xp=np, **extra)[:2]
+
+    def _accept(self, point: Point) -> Stop | None:
+        """Stand at the point; why the descent is over there, None if it is not."""
+        self.at = point
+        self.moves += 1
+        norm = float(np.linalg.norm(self.at.grads))
+        self.largest = max(self.largest, norm)
+        if self.tell(self.at):
+            return Stop(Reason.INTERRUPTED, "the callback raised StopIteration")
+        if (ended := self._arrived()) is not None:
+            return ended
+        if self.moves % _LOOK == 0 and norm >= _STEEP * self.largest and (ended := self._bottomless()) is not None:
+            return ended
+        if self.moves >= self.limits.moves:
+            return self._spent(f"{self.moves:,} moves were made")
+        if norm <= _SHARPEN * self.largest:
+            self._sharpen()
+        return None
+
+    def _arrived(self) -> Stop | None:
+        if not self._small():
+            return None
+        if self._sharpen():
+            self.at = self.f.at(self.at.x)
+            if not self._small():
+                return None
+        norm = float(np.linalg.norm(self.at.grads))
+        if self.limits.gtol is not None:
+            largest = float(np.abs(self.at.grads).max())
+            return Stop(Reason.CONVERGED, f"no entry of the gradient is above {largest:.3g}, gtol {self.limits.gtol:g}")
+        if self.largest == 0 or self.moves == 0:
+            return Stop(Reason.CONVERGED, "the gradient is zero at the start")
+        told = f"the gradient norm fell to {norm:.3g}, below {_VANISHED:g} of the largest seen, {self.largest:.3g}"
+        return Stop(Reason.CONVERGED, told)
+
+    def _small(self) -> bool:
+        if self.limits.gtol is not None:
+            return bool(np.abs(self.at.grads).max() <= self.limits.gtol)
+        return bool(np.linalg.norm(self.at.grads) <= _VANISHED * self.largest)
+
+    def _sharpen(self) -> bool:
+        sharper = self.f.sharpen()
+        self.stale = self.stale or sharper
+        return sharper
+
+    def _bottomless(self) -> Stop | None:
+        fell = evidence.bottomless(self.f, self.start, self.at)
+        return Stop(Reason.UNBOUNDED, fell) if fell else None
+
+    def _spent(self, what: str) -> Stop:
+        return Stop(Reason.BUDGET, f"{what}, and the gradient norm is {np.linalg.norm(self.at.grads):.3g}")
+
+    def _stalled(self, method: Method) -> Stop:
+        """No lower point was found: at rest, or on with what is left to try, or stuck."""
+        if self._sharpen():
+            self.at = self.f.at(self.at.x)
+        if self.stale:  # what the method holds was measured more coarsely
+            self.stale = False
+            return self._arrived() or self._descend(method)
+        norm = float(np.linalg.norm(self.at.grads))
+        at_rest, noise = evidence.rests(self.f, self.at, self.largest)
+        if at_rest:
+            told = f"the gradient norm {norm:.3g} cannot be told from zero ({noise})"
+            asked = "" if self.limits.gtol is None else f"; gtol {self.limits.gtol:g} lies below that"
+            return Stop(Reason.CONVERGED, told + asked)
+        if self.left:
+            return self._descend(self.left.pop(0))
+        told = f"no lower loss was found along the gradient, whose norm is {norm:.3g} ({noise})"
+        told += evidence.doubt_of_jac(self.f, self.at)
+        return self._bottomless() or Stop(Reason.PLATEAU, told)
+
+
+def _short(x: np.ndarray) -> str:
+    return np.array2string(x, precision=3, threshold=6)

@@ -1,0 +1,79 @@
+"""Rows as they come: `partial_fit`, and the `fit` that is the same to the last bit."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.exceptions import ConvergenceWarning
+
+from descenso import DescentClassifier, DescentRegressor
+
+X, Y = load_breast_cancer(return_X_y=True)
+W, V = load_wine(return_X_y=True)
+D, T = load_diabetes(return_X_y=True)
+
+
+@pytest.mark.parametrize("table", [X, sparse.csr_matrix(X)], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"penalty": "l1", "alpha": 0.01}, {"model": "mlp", "hidden": (4,)}], ids=["l2", "l1", "mlp"]
+)
+def test_fit_is_as_many_calls_of_partial_fit(table, changes):
+    with pytest.warns(ConvergenceWarning, match="the 3 epochs allowed"):
+        fit = DescentClassifier(method="stream", budget=3, random_state=1, **changes).fit(table, Y)
+    stream = DescentClassifier(random_state=1, **changes)
+    for call in range(3):
+        stream.partial_fit(table, Y, classes=[0, 1])
+        if call == 0:
+            stream = pickle.loads(pickle.dumps(stream))
+    np.testing.assert_array_equal(fit.decision_function(table), stream.decision_function(table))
+    np.testing.assert_array_equal(fit.loss_curve_, stream.loss_curve_)
+    assert fit.n_iter_ == stream.n_iter_ == 3
+    assert not hasattr(stream, "reason_")  # a stream does not end
+    if "penalty" in changes:
+        assert (stream.coef_ == 0).any()
+
+
+@pytest.mark.parametrize("lot", [3, 40])
+def test_raw_columns_in_small_lots(lot):
+    order = np.random.default_rng(0).permutation(len(V))
+    model = DescentClassifier(random_state=0)
+    for _ in range(6):
+        for start in range(0, len(V), lot):
+            rows = order[start : start + lot]
+            model.partial_fit(W[rows], V[rows], classes=[0, 1, 2])
+    assert model.score(W, V) > 0.97
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson"])
+def test_numbers_whose_units_are_learned_on_the_way(loss):
+    y = T if loss == "poisson" else 1e6 * T + 1e9
+    model = DescentRegressor(loss, random_state=0)
+    model.partial_fit(D[:1], y[:1])
+    for _ in range(6):
+        model.partial_fit(D[:221], y[:221]).partial_fit(D[221:], y[221:])
+    assert model.score(D, y) > 0.4
+
+
+def test_a_fit_can_be_gone_on_with():
+    model = DescentClassifier(random_state=0).fit(X[:400], Y[:400])
+    before = model.score(X, Y)
+    model.partial_fit(X[400:], Y[400:])
+    assert model.score(X, Y) > before - 0.02
+
+
+def test_what_a_stream_cannot_do_is_said():
+    with pytest.raises(ValueError, match="`classes` must be given"):
+        DescentClassifier().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="not one of the classes"):
+        DescentClassifier().partial_fit(W, V, classes=[0, 1])
+    with pytest.raises(ValueError, match="balanced"):
+        DescentClassifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1])
+    model = DescentClassifier().partial_fit(X, Y, classes=[0, 1])
+    with pytest.raises(ValueError, match="at an earlier call"):
+        model.partial_fit(X, Y, classes=[0, 2])
+    with pytest.raises(ValueError, match="validation_fraction"):
+        DescentClassifier(validation_fraction=0.1).partial_fit(X, Y, classes=[0, 1])

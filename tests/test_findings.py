@@ -1,0 +1,94 @@
+"""Runs that were made to go wrong say so: the examples of docs/findings.md, word for word but for the numbers."""
+
+from __future__ import annotations
+
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PAGE = (Path(__file__).parent.parent / "docs" / "findings.md").read_text()
+SETUP = re.search(r"^<!-- setup\n(.*?)^-->", PAGE, re.M | re.S)[1]
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+EXAMPLE = re.compile(r"^```python\n([^`]*)^```\n\n```text\n([^`]*)^```", re.M)
+EXAMPLES = [(name, *example) for name, text in SECTIONS.items() for example in EXAMPLE.findall(text)]
+
+
+def told(code: str) -> tuple[str, list]:
+    """What an example prints, and its results."""
+    space: dict = {}
+    exec(compile(SETUP, "setup", "exec"), space)
+    results, tell, printed = [], space["tell"], StringIO()
+    space["tell"] = lambda result: (results.append(result), tell(result))
+    with redirect_stdout(printed):
+        exec(compile(code, "example", "exec"), space)
+    return printed.getvalue(), results
+
+
+def words(text: str) -> str:
+    """The text without its numbers, whose last digits differ from machine to machine."""
+    return re.sub(r"-?\d[\d.,e+-]*", "#", text)
+
+
+def kinds(result) -> list[str]:
+    return [finding.kind for finding in result.findings]
+
+
+def oscillates(result):
+    (found,) = result.findings
+    assert found.kind == "recovered"
+    assert result.loss < 0.5
+
+
+def meets_a_spike(result):
+    assert kinds(result) == ["recovered"]
+    assert 0 < result.findings[0].step < result.steps == 500
+    # what the other rows ask for, and not what the one does
+    np.testing.assert_allclose(result.params, np.arange(1.0, 6.0), atol=1.0)
+
+
+def crawls(result):
+    messages = [finding.message for finding in result.findings]
+    assert any("doubled" in message for message in messages)
+    assert kinds(result).count("recovered") >= 1
+    assert result.loss < 0.003
+
+
+def overfits(result):
+    best = np.nanmin(result.history.validation)
+    assert result.validation_loss == pytest.approx(best, rel=1e-6)
+    assert result.history.validation[-1] > 1.1 * best
+
+
+def reaches_its_floor(result):
+    assert result.loss < 0.27  # at the minimum .25
+
+
+def meets_hard_batches(result):
+    assert kinds(result) == ["rate", "batches"]
+    assert result.steps == 1500
+    rate, batches = (finding.message for finding in result.findings)
+    chosen = re.search("learning rate ([^ ]+) chosen", rate)[1]
+    assert batches.endswith(f"scale {chosen} again")
+    assert result.loss < 2.73  # at the minimum 2.716
+
+
+CHECKS = {
+    ("It meets hard batches", "budget"): meets_hard_batches,
+    ("It oscillates", "budget"): oscillates,
+    ("It meets a spike", "budget"): meets_a_spike,
+    ("It crawls, then oscillates", "noise_floor"): crawls,
+    ("It overfits", "validation"): overfits,
+    ("It reaches its floor", "noise_floor"): reaches_its_floor,
+    ("It reaches its floor", "plateau"): lambda result: None,
+}
+
+
+@pytest.mark.parametrize(("name", "code", "printed"), EXAMPLES, ids=[name for name, *_ in EXAMPLES])
+def test_a_run_says_what_the_page_says(name, code, printed):
+    said, (result,) = told(code)
+    assert words(said) == words(printed)
+    CHECKS[name, str(result.reason)](result)
