@@ -33,6 +33,18 @@ def words(text: str) -> str:
     return re.sub(r"-?\d[\d.,e+-]*", "#", text)
 
 
+# where the last digits of a float decide what is seen after the first recovery, so that machines differ
+CHAOTIC = {"It crawls, then oscillates"}
+
+
+def common(lines: list[str], name: str) -> list[str]:
+    """The lines that are the same on every machine."""
+    if name not in CHAOTIC:
+        return lines
+    first = next(i for i, line in enumerate(lines) if line.startswith("recovered"))
+    return [*lines[: first + 1], lines[-1]]
+
+
 def kinds(result) -> list[str]:
     return [finding.kind for finding in result.findings]
 
@@ -53,7 +65,7 @@ def meets_a_spike(result):
 def crawls(result):
     messages = [finding.message for finding in result.findings]
     assert any("doubled" in message for message in messages)
-    assert kinds(result).count("recovered") >= 1
+    assert set(kinds(result)) == {"rate", "recovered"}
     assert result.loss < 0.003
 
 
@@ -90,5 +102,5 @@ CHECKS = {
 @pytest.mark.parametrize(("name", "code", "printed"), EXAMPLES, ids=[name for name, *_ in EXAMPLES])
 def test_a_run_says_what_the_page_says(name, code, printed):
     said, (result,) = told(code)
-    assert words(said) == words(printed)
+    assert common(words(said).splitlines(), name) == common(words(printed).splitlines(), name)
     CHECKS[name, str(result.reason)](result)
