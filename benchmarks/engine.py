@@ -66,7 +66,7 @@ def bench_rosenbrock(repeats: int, steps: int = 20_000) -> None:
     slow = in_turn({"minimize": ours, "torch": in_torch}, max(2, repeats // 2))
     show(f"Rosenbrock, gradient descent, {steps:,} steps", quick | {"torch": slow["torch"]}, "minimize")
     print(f"  ends: { {k: np.round(np.asarray(v), 5).tolist() for k, v in ends.items()} }")
-    print(f"  torch / minimize = {ratio(slow, 'torch', 'descenso'):.0f} (target >= 500)")
+    print(f"  torch / minimize = {ratio(slow, 'torch', 'minimize'):.0f} (target >= 500)")
 
 
 def digits():
@@ -147,7 +147,7 @@ def bench_digits(repeats: int, epochs: int = 50) -> None:
     )
     show(f"digits MLP 64-100-10, Adam, batch {BATCH}, {steps:,} steps", seconds, "minimize")
     print(f"  losses: { {k: float(f'{v:.6g}') for k, v in losses.items()} }; scikit-learn starts its own way")
-    print(f"  torch / minimize = {ratio(seconds, 'torch', 'descenso'):.1f} (target >= 10)")
+    print(f"  torch / minimize = {ratio(seconds, 'torch', 'minimize'):.1f} (target >= 10)")
 
 
 def conv_loss(params, batch):
@@ -194,7 +194,7 @@ def bench_conv(repeats: int, steps: int = 100) -> None:
     seconds = in_turn({"minimize": ours, "torch": in_torch}, repeats)
     show(f"digits conv net, Adam, batch {BATCH}, {steps} steps", seconds, "minimize")
     print(f"  losses: { {k: float(f'{v:.6g}') for k, v in losses.items()} }")
-    print(f"  minimize / torch = {ratio(seconds, 'descenso', 'torch'):.2f} (target <= 1.5)")
+    print(f"  minimize / torch = {ratio(seconds, 'minimize', 'torch'):.2f} (target <= 1.5)")
 
 
 def bench_chunk(repeats: int) -> None:
