@@ -20,6 +20,7 @@ from sklearn.linear_model import (
 from sklearn.svm import SVC, LinearSVC
 
 from descenso import DescentClassifier, DescentRegressor
+from descenso.estimators import linear, optimum
 
 X, Y = load_breast_cancer(return_X_y=True)
 N = len(Y)
@@ -174,6 +175,24 @@ def test_a_sparse_table_gives_what_the_dense_one_gives(penalty):
     np.testing.assert_allclose(a.coef_, b.coef_, atol=1e-5)
     np.testing.assert_array_equal(a.coef_ == 0, b.coef_ == 0)
     proven(a)
+
+
+@pytest.mark.parametrize("fine", [optimum._FINE_32, (1e-12, 1e-13)], ids=["reachable", "below the rounding"])
+def test_in_32_bits_it_ends_where_the_rounding_lets_it(monkeypatch, fine):
+    """No budget: what ends the run is its gradient or, where rounding keeps that up, its loss; not 20,000 steps."""
+    x = sparse.random(400, 60, 0.1, random_state=0, format="csr")
+    y = (x @ np.linspace(-3, 3, 60) + np.random.default_rng(0).logistic(size=400) > 0).astype(int)
+    wide = DescentClassifier().fit(x, y)
+    monkeypatch.setattr(linear, "_WIDE_SPARSE", 0)
+    monkeypatch.setattr(optimum, "_FINE_32", fine)
+    narrow = DescentClassifier().fit(x, y)
+    assert narrow.reason_ == "converged"
+    assert narrow.result_.steps < 5_000
+    within(narrow.result_.loss, wide.result_.loss, 1e-5)
+    np.testing.assert_allclose(narrow.coef_, wide.coef_, atol=1e-3)
+    bare = DescentClassifier(penalty=None).fit(x, y)  # nothing to measure a gap by
+    assert bare.reason_ in ("converged", "plateau")
+    assert bare.result_.steps < 5_000
 
 
 def test_units_of_the_columns_change_nothing():

@@ -16,6 +16,7 @@ from descenso.watch.limits import Budget, Stop
 
 _CLOSE, _CLOSE_32 = 1e-6, 1e-5  # of the loss, in 64 and in 32 bits: a bound below this proves an optimum
 _LOOSE = 1e-4  # above this no gradient is small enough to say that a loss without kinks has converged
+_FINE, _FINE_32 = (1e-9, 1e-12), (1e-6, 1e-7)  # shares of the largest gradient, in 64 bits and above the rounding of 32
 _MOST_STEPS = 20_000  # that nobody has given a budget for
 _MOST_STAGES = 30
 
@@ -62,10 +63,12 @@ def exact(
     validate = None if validate is None else _uncentred(validate, params, loss)
     budget = options.budget if vars(options.budget) != vars(Budget()) else Budget(steps=_MOST_STEPS)
     close, runs, seen = _CLOSE if options.wide else _CLOSE_32, [], []
-    stage: Stage | None = _first(loss, provable=validate is None and _is_penalised(loss))
+    fine = _FINE if options.wide else _FINE_32
+    stage: Stage | None = _first(loss, fine, provable=validate is None and _is_penalised(loss))
     while stage is not None and (left := left_of(budget, runs)) is not None:
         now = replace(loss, shape=loss.shape._replace(kink=stage.kink))
-        stop = Stop(gradient=stage.gradient, floor=False)
+        # in 32 bits rounding can keep the gradient above that: then the run ends where its loss no longer falls
+        stop = Stop(gradient=stage.gradient, floor=not options.wide)
         asked = {"method": _search(params), "batch_size": "all", "budget": left, "stop": stop, "validate": validate}
         runs.append(run_once(now, params, data, options, **asked))
         params = runs[-1].params
@@ -74,7 +77,8 @@ def exact(
         with precision(options.wide):
             rows = rows_at(now, table.scores(params), data)
         seen.append(Seen(rows, duality_gap(now, params, rows, table) if validate is None else None))
-        stage = None if runs[-1].reason is Reason.INTERRUPTED else _next(stage, seen, close, rough=loss.family.rough)
+        interrupted = runs[-1].reason is Reason.INTERRUPTED
+        stage = None if interrupted else _next(stage, seen, close, fine, rough=loss.family.rough)
         data = _centred(data, rows)
     return _judged(joined(runs), seen[-1].gap, close, close if loss.family.rough else _LOOSE)
 
@@ -103,20 +107,20 @@ def _centred(data: dict, rows: Rows) -> dict:
     return {**data, "pull": rows.slopes.reshape(data["pull"].shape).astype(data["pull"].dtype)}
 
 
-def _first(loss: Penalised, *, provable: bool) -> Stage:
+def _first(loss: Penalised, fine: tuple[float, float], *, provable: bool) -> Stage:
     """The first stage. Where the gap can be measured it judges how small a gradient is needed."""
     if not loss.family.rough:
-        return Stage(0.0, 1e-9)
+        return Stage(0.0, fine[0])
     return Stage(0.1, 1e-3 if provable else 1e-6)
 
 
-def _next(stage: Stage, seen: list[Seen], close: float, *, rough: bool) -> Stage | None:
+def _next(stage: Stage, seen: list[Seen], close: float, fine: tuple[float, float], *, rough: bool) -> Stage | None:
     """The stage after these, None where the optimum is proven or no more can be had."""
     now = seen[-1]
     if now.relative <= close or len(seen) == _MOST_STAGES:
         return None
     if not rough:
-        return Stage(0.0, 1e-12) if len(seen) == 1 else None
+        return Stage(0.0, fine[1]) if len(seen) == 1 else None
     if len(seen) == 1:
         return replace(stage, kink=0.01)
     if len(seen) > 3 and now.bound > seen[-3].bound / 2:
