@@ -11,10 +11,13 @@ from sklearn.datasets import load_breast_cancer, make_circles
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from descenso import DescentClassifier, DescentRegressor
+from descenso import Budget, DescentClassifier, DescentRegressor
+from descenso.estimators.descend import Options
+from descenso.estimators.rows import others, table_of
 
 X, Y = load_breast_cancer(return_X_y=True)
 RINGS, SIDE = make_circles(400, noise=0.05, factor=0.5, random_state=0)
+OPTIONS = Options("auto", 8, Budget(), 0, wide=False)
 RAW = RINGS * [1e3, 1e-4] + [5e3, 7.0]
 
 
@@ -61,9 +64,27 @@ def test_a_warm_network_starts_from_its_layers():
 
 
 def test_a_sparse_table_feeds_a_network():
-    x = sparse.csr_matrix(np.where(RINGS > 0, RINGS, 0))
+    rare = [sparse.random(200, 300, share, random_state=0) for share in (0.01, 0.3)]  # short rows and long ones
+    x = sparse.hstack([np.where(RINGS > 0, RINGS, 0), sparse.vstack(rare)], format="csr")
     model = DescentClassifier(model="mlp", hidden=(16,), random_state=0).fit(x, SIDE)
     np.testing.assert_allclose(model.decision_function(x), model.decision_function(x.toarray()), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_rows_held_out_are_packed_like_the_others(short):
+    """Whichever of the two has the longest row; for else no batch of them has the shape that was compiled."""
+    tables = [sparse.random(90, 400, 0.02 if k == short else 0.9, random_state=k, format="csr") for k in (0, 1)]
+    ones = np.ones(400)
+    table = table_of(tables[0], 0 * ones, 2 * ones, np.float32, OPTIONS, (tables[1], np.ones(90), np.ones(90)))
+    held = others(table, (tables[1], np.arange(90.0), np.ones(90)), 0 * ones, 2 * ones)
+    assert {k: v.shape[1:] for k, v in held.items()} == {
+        k: v.shape[1:] for k, v in table.data(np.ones(90), np.ones(90)).items()
+    }
+    seen = np.zeros((len(held["t"]), held["t"].shape[1]))
+    for pack, (row, value) in enumerate(zip(held["row"], held["value"], strict=True)):
+        np.add.at(seen[pack], row, value)
+    order = np.argsort(held["t"][held["w"] > 0])
+    np.testing.assert_allclose(seen[held["w"] > 0][order], np.ravel(tables[1].sum(axis=1)) / 2, rtol=1e-5)
 
 
 def quartic(y, prediction):

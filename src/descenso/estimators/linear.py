@@ -56,7 +56,7 @@ def fit_linear(
     whole = s.l1 > 0 or _goes_to_optimum(s, size, held_out)
     options = replace(options, wide=whole and size <= (_WIDE_SPARSE if sparse.issparse(X) else _WIDE))
     dtype = np.float64 if options.wide else np.float32
-    table = table_of(X, units.center, units.scale, dtype, None if whole else options)
+    table = table_of(X, units.center, units.scale, dtype, None if whole else options, held_out)
     loss = linear_loss(s, target, columns, units, table.width, dtype)
     params = zeros(table.width, outputs, loss.model, dtype)
     if start is not None:

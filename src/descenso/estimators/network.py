@@ -62,7 +62,7 @@ def fit_network(
     if options.batch_size == "auto" and options.method == "auto":
         # not all rows, however few: a network goes lower, and to better places, by batches
         options = replace(options, batch_size=batch_rows("auto", X.shape[0]))
-    table = table_of(X, units.center, units.scale, np.float32, options)
+    table = table_of(X, units.center, units.scale, np.float32, options, held_out)
     check = None if held_out is None else others(table, held_out, units.center, units.scale)
     options = options.watching(lambda params: fitted(params, model, units))
     asked = replace(options, batch_size=table.batch_size(options.batch_size))

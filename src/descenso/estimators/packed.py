@@ -70,21 +70,33 @@ class Packed:
         return "all" if len(self.at) == 1 or asked == "all" else 1
 
 
-def packed(X: Any, scale: np.ndarray, dtype: Any, rows: int | None = None, order: np.ndarray | None = None) -> Packed:
+def packed(
+    X: Any,
+    scale: np.ndarray,
+    dtype: Any,
+    rows: int | None = None,
+    order: np.ndarray | None = None,
+    *,
+    longest: int = 0,
+    entries: int | None = None,
+) -> Packed:
     """The packs of X, CSR (rows, features).
 
     Args:
         rows: of a pack; None where every step sees all packs.
         order: the order of the rows, (rows,); None leaves them as they are.
+        longest: the entries of the longest row of another table that is to be packed alike.
+        entries: of a pack, at least those of the longest row; None for what suits X.
     """
     n, counts = X.shape[0], np.diff(X.indptr)
     whole = rows is None
     rows = _ROWS if rows is None else rows
     order = np.arange(n) if order is None else order
     total = np.concatenate([[0], np.cumsum(counts[order])])
-    ends = _ends(total, rows)
+    ends = _ends(total, rows, _suiting(total, rows) if entries is None else entries)
     starts = np.concatenate([[0], ends[:-1]])
-    entries = _rounded(max(_LEAST_ENTRIES, int((total[ends] - total[starts]).max())), _ENTRIES)
+    if entries is None:
+        entries = _rounded(max(_LEAST_ENTRIES, longest, int((total[ends] - total[starts]).max())), _ENTRIES)
     shape = (_rounded(max(_LEAST_PACKS, len(ends)), _PACKS) if whole else len(ends), entries)
     at, value = aligned_zeros(shape, np.int32), aligned_zeros(shape, dtype)
     row = aligned_zeros(shape, np.uint8 if rows <= 256 else np.int32)
@@ -110,14 +122,17 @@ def _entries(X: Any, members: np.ndarray, counts: np.ndarray) -> tuple[np.ndarra
     return X.indices[place], X.data[place]
 
 
-def _ends(total: np.ndarray, rows: int) -> np.ndarray:
-    """Where packs end: after `rows` rows, or sooner where the pack would be a third longer than the mean one.
+def _suiting(total: np.ndarray, rows: int) -> int:
+    """The entries of a pack a third longer than the mean one, or of the longest row."""
+    return max(int(4 * total[-1] * rows / (3 * (len(total) - 1))), int(np.diff(total).max()))
 
-    total: entries before each row, and of all, (rows + 1,). A row with more entries than that sets the length.
+
+def _ends(total: np.ndarray, rows: int, most: int) -> np.ndarray:
+    """Where packs end: after `rows` rows, or sooner where the pack would have more than `most` entries.
+
+    total: entries before each row, and of all, (rows + 1,).
     """
-    n = len(total) - 1
-    most = max(int(4 * total[-1] * rows / (3 * n)), int(np.diff(total).max()))
-    ends = [0]
+    n, ends = len(total) - 1, [0]
     while ends[-1] < n:
         start = ends[-1]
         end = int(np.searchsorted(total, total[start] + most, side="right")) - 1
