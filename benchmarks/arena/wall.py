@@ -1,0 +1,205 @@
+"""Seconds to the final loss of tuned AdamW, over those of that one run in torch eager.
+
+`python -m benchmarks.arena.wall` prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks.arena import catalogue, tuned
+from benchmarks.arena.eager.run import disagreement, train
+from benchmarks.arena.peers import TUNED, Peer
+from benchmarks.arena.watched import Watched, reached, watched
+from benchmarks.arena.workload import Workload
+from benchmarks.timing import machine
+
+LARGEST = 100_000
+_AGREE = 1e-4
+_NEAR = 0.03  # of the logarithmic range from the loss at the start to the kept final loss
+
+_EPILOG = """
+torch: AdamW (weight decay 1e-4) at the rate and schedule that were the best of its grid, one thread, without the
+making of its batches' order; fused: the same with AdamW(fused=True). Ours: minimize(loss, params, data, batch_size=...,
+budget=Budget(steps=N)) from the call until its answer first has a held loss at or below torch's final one. It has run
+before in this process; cold is a fresh process with an empty compilation cache. Imports count for neither.
+"""
+HEAD = (
+    "task",
+    "params",
+    "N",
+    "torch, s",
+    "fused, s",
+    "ours, s",
+    "times torch",
+    "cold, s",
+    "times torch, cold",
+    "whole run, s",
+    "torch ends at",
+    "ours ends at",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run it; the exit status is 2 where nothing could be run."""
+    args = _parser().parse_args(argv)
+    if args.child:
+        print(json.dumps(measure(args.child, args.seeds, args.times)))
+        return 0
+    try:
+        names, left_out = catalogue.available(args.only.split(",") if args.only else None)
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 2
+    if left_out:
+        print(f"left out, as DESCENSO_DATA is not set: {', '.join(left_out)}", file=sys.stderr)
+    names = [name for name in names if tuned.load(name) and catalogue.make(name).size < LARGEST]
+    if not names:
+        print("nothing to run.", file=sys.stderr)
+        return 2
+    print(f"{machine()}, jax {jax.__version__}, torch {torch.__version__}\n\n{_line(HEAD)}\n|{'---|' * len(HEAD)}")
+    found = []
+    for name in names:
+        found.append(_in_fresh_process(name, args.seeds, args.times))
+        print(_line(row(found[-1])), flush=True)
+    if args.json:
+        Path(args.json).write_text(json.dumps({"made": machine(), "runs": found}, indent=1) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.arena.wall",
+        description="Seconds to the final loss of tuned AdamW, over the seconds of that one run in torch eager.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", metavar="NAMES", help="workloads, separated by commas")
+    parser.add_argument("--seeds", type=int, default=3, help="how many of the seeds that AdamW was tuned on (3)")
+    parser.add_argument("--times", type=int, default=1, help="steps of ours as a multiple of N (1)")
+    parser.add_argument("--json", metavar="FILE", help="write every run")
+    parser.add_argument("--child", metavar="NAME", help=argparse.SUPPRESS)
+    return parser
+
+
+def _in_fresh_process(name: str, seeds: int, times: int) -> dict:
+    """What `measure` returns, from a process whose compilation cache is empty."""
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+        command = [sys.executable, "-m", "benchmarks.arena.wall", "--child", name]
+        command += ["--seeds", str(seeds), "--times", str(times)]
+        done = subprocess.run(
+            command, env=environment | {"XDG_CACHE_HOME": empty}, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(name: str, seeds: int, times: int = 1) -> dict:
+    """All runs of a workload, ours and torch's in turn; the first of ours is cold if the process is fresh.
+
+    Raises:
+        ValueError: torch's loss is not JAX's, or torch does not end where the peer of the arena ended.
+    """
+    torch.set_num_threads(1)  # faster than two for models of this size
+    workload, known = catalogue.make(name), tuned.load(name)
+    if known is None:
+        raise ValueError(f"{name}: its peers are not tuned; see `python -m benchmarks.arena --tune`.")
+    peer = best_adamw(known)
+    cold = watched(workload, known.seeds[0], times)
+    if not (worst := disagreement(workload, known.seeds[0])) < _AGREE:
+        raise ValueError(f"{name}: torch's loss is {worst:.1e} off JAX's.")
+    runs = [_run(workload, known, peer, seed, times) for seed in known.seeds[:seeds]]
+    return {
+        "name": name,
+        "size": workload.size,
+        "steps": workload.steps,
+        "times": times,
+        "peer": peer.name,
+        "rate": known.peers[peer.name].rate,
+        "disagreement": worst,
+        "cold": _ours(workload, cold, runs[0]["target"]),
+        "runs": runs,
+    }
+
+
+def best_adamw(known: tuned.Tuned) -> Peer:
+    """AdamW, constant or cosine, whichever ended lower when it was tuned."""
+    peers = [peer for peer in TUNED if peer.name in ("adamw_constant", "adamw_cosine")]
+    return min(peers, key=lambda peer: known.peers[peer.name].final)
+
+
+def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: int) -> dict:
+    ours = watched(workload, seed, times)
+    rate, kept = known.peers[peer.name].rate, known.peers[peer.name].curves[known.seeds.index(seed)][-1]
+    theirs = train(workload, peer, rate, seed)
+    fused = train(workload, peer, rate, seed, fused=True)
+    target = theirs.loss if theirs.whole else kept
+    off = float(np.log(target / kept) / np.log(known.initial / kept))
+    if not abs(off) < _NEAR:
+        raise ValueError(
+            f"{workload.name}, seed {seed}: torch ends at {target:.4g}, the peer of the arena at {kept:.4g}."
+        )
+    return {
+        "seed": seed,
+        "target": target,
+        "kept": kept,
+        "torch": asdict(theirs),
+        "fused": asdict(fused),
+        "ours": _ours(workload, ours, target),
+    }
+
+
+def _ours(workload: Workload, run: Watched, target: float) -> dict:
+    losses = run.losses(workload)
+    step, seconds = reached(run.seen, losses, target) or (None, None)
+    return {"step": step, "seconds": seconds, "whole": run.seconds, "final": losses[-1], "ending": run.ending}
+
+
+def row(found: dict) -> tuple[str, ...]:
+    """A line of the table: medians over the seeds, the ratio of every seed, "miss" where the target was not reached."""
+    runs = found["runs"]
+    eager = median(run["torch"]["seconds"] for run in runs)
+    mark = "" if all(run["torch"]["whole"] for run in runs) else " (a tenth of the steps, times ten)"
+    cold = found["cold"]["seconds"]
+    return (
+        found["name"],
+        f"{found['size']:,}",
+        f"{found['steps']:,}",
+        f"{eager:.2f}{mark}",
+        f"{median(run['fused']['seconds'] for run in runs):.2f}",
+        " ".join(_seconds(run["ours"]["seconds"]) for run in runs),
+        " ".join(_times(run["ours"]["seconds"], run["torch"]["seconds"]) for run in runs),
+        _seconds(cold),
+        _times(cold, runs[0]["torch"]["seconds"]),
+        f"{median(run['ours']['whole'] for run in runs):.2f}",
+        " ".join(f"{run['target']:.4g}" for run in runs),
+        " ".join(f"{run['ours']['final']:.4g}" for run in runs),
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "miss" if value is None else f"{value:.2f}"
+
+
+def _times(ours: float | None, theirs: float) -> str:
+    return "miss" if ours is None else f"{ours / theirs:.2f}"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

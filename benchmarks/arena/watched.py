@@ -1,0 +1,84 @@
+"""Ours against the clock: when the answer of the moment was which, its losses taken after the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.arena.workload import MARKS, Workload, judge, start
+from descenso import Budget, minimize
+
+
+@dataclass
+class Clock:
+    """Keeps every answer that `minimize` shows, and the seconds since the call at which it was there.
+
+    What the looks take is taken out, but for the first one, which compiles what makes the answer.
+    """
+
+    every: int
+    begun: float = field(default_factory=perf_counter)
+    away: float = 0.0
+    seen: list[tuple[int, float, Any]] = field(default_factory=list)
+
+    def __call__(self, look) -> None:
+        arrived = perf_counter()
+        params = jax.block_until_ready(look.params())
+        built = perf_counter()
+        if not self.seen:
+            arrived = built
+        self.seen.append((look.step, built - self.begun - self.away, jax.tree.map(np.array, params)))
+        self.away += perf_counter() - arrived
+
+    @property
+    def seconds(self) -> float:
+        """Since the call."""
+        return perf_counter() - self.begun - self.away
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One run: its answers with their steps and seconds, the last one the result's, and how it ended."""
+
+    seen: list[tuple[int, float, Any]]
+    ending: str
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole call."""
+        return self.seen[-1][1]
+
+    def losses(self, workload: Workload) -> list[float]:
+        """The judged loss of every answer."""
+        held = jax.device_put(workload.held)
+        judged = jax.jit(lambda params: judge(workload, params, held))
+        return [float(judged(params)) for _, _, params in self.seen]
+
+
+def watched(workload: Workload, seed: int, factor: int = 1) -> Watched:
+    """`minimize(loss, params, data, batch_size=..., budget=Budget(steps=factor * N))`, timed from the call."""
+    params = jax.block_until_ready(start(workload, seed))
+    clock = Clock(factor * workload.steps // MARKS)
+    result = minimize(
+        workload.loss,
+        params,
+        workload.data,
+        batch_size=workload.batch_size,
+        budget=Budget(steps=factor * workload.steps),
+        seed=seed,
+        watch=clock,
+    )
+    last = (result.steps, clock.seconds, result.params)
+    return Watched([*clock.seen, last], f"{result.reason}: {result.message}")
+
+
+def reached(seen: list[tuple[int, float, Any]], losses: list[float], target: float) -> tuple[int, float] | None:
+    """The step and the seconds at which the loss first was at or below the target; None if it never was."""
+    for (step, seconds, _), loss in zip(seen, losses, strict=True):
+        if loss <= target:
+            return step, seconds
+    return None
