@@ -59,10 +59,28 @@ class Model:
             inputs: (rows, in), or what `spread` makes that of; an array, or what gives one for `inputs[first:last]`.
             spread: see `mean_loss`.
         """
-        run = jax.jit(lambda params, block: self(params, spread_out(block, spread)))
-        rows = max(_BLOCK_BYTES // (4 * max(self.widths)), 1)
-        blocks = (inputs[i : i + rows] for i in range(0, len(inputs), rows))
-        return np.concatenate([np.asarray(run(params, block)) for block in blocks])
+        run, rows = self.predictor(params, spread=spread), self._rows_at_once
+        return np.concatenate([run(inputs[i : i + rows]) for i in range(0, len(inputs), rows)])
+
+    def predictor(self, params: Any, *, spread: tuple[int, ...] = ()) -> Callable[[Any], np.ndarray]:
+        """A compiled function from some rows of inputs, at least one, to their outputs, as `predict` gives them.
+
+        It computes on as many rows as a power of two, so that rows that come in pieces of any length are compiled for
+        a few lengths alone; more than `predict` takes at once are cut.
+        """
+        run, most = jax.jit(lambda params, block: self(params, spread_out(block, spread))), self._rows_at_once
+
+        def padded(rows: np.ndarray) -> np.ndarray:
+            room = min(1 << (len(rows) - 1).bit_length(), most)
+            block = np.zeros((room, *rows.shape[1:]), rows.dtype)
+            block[: len(rows)] = rows
+            return np.asarray(run(params, block))[: len(rows)]
+
+        return lambda rows: np.concatenate([padded(rows[i : i + most]) for i in range(0, len(rows), most)])
+
+    @property
+    def _rows_at_once(self) -> int:
+        return max(_BLOCK_BYTES // (4 * max(self.widths)), 1)
 
 
 def _normal(random: np.random.Generator, shape: tuple[int, ...], deviation: float) -> np.ndarray:

@@ -182,14 +182,29 @@ def resume_command(
 @app.command("predict")
 def predict_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `fit` saved the model in.")],
-    table: Annotated[str, typer.Argument(help="The table to predict, with the columns that were learned from.")],
+    table: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TABLE...",
+            help="Files, folders or patterns to predict, as for `fit`, with the columns that were learned from.",
+        ),
+    ],
+    *,
     out: Annotated[Path, typer.Option(help="The file to write: .csv, .csv.gz, .parquet or .arrow.")],
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="The most the rows may take, such as 2GB; a table that needs more is read as it goes.",
+            show_default="a quarter of what is free",
+        ),
+    ] = None,
 ) -> None:
     """Predict every row of a table with a saved model."""
     from descenso.cli.predict import predict
+    from descenso.data.memory import as_bytes
 
     with _mistakes():
-        rows = predict(folder, table, out)
+        rows = predict(folder, table, out, None if memory is None else as_bytes(memory))
     typer.echo(f"{rows:,} predictions written to {out}")
 
 

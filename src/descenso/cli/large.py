@@ -18,12 +18,13 @@ import numpy as np
 
 from descenso import __version__
 from descenso._errors import DataError
+from descenso.cli.aim import look_at_target
 from descenso.cli.rows import Learnable, Request, Rows, chosen, left_out, split, wanted_to_measure
 from descenso.data.arrow import Large
 from descenso.data.blocks import Blocks, Writer
 from descenso.data.cache import FORMAT, Kept, in_random_order, keep, name_of, opened, prints, tidied
-from descenso.data.checks import Check, Values
-from descenso.data.column import BOOLEAN, NUMBER, Column, Table, require_columns
+from descenso.data.checks import Check
+from descenso.data.column import BOOLEAN, NUMBER, Table
 from descenso.data.encode import Encoding, encoding_from_json, encoding_of
 from descenso.data.moments import Moments
 from descenso.data.parts import Parts, parts_of
@@ -32,18 +33,7 @@ from descenso.data.shuffle import Drift
 from descenso.data.stream import BLOCK_BYTES
 from descenso.data.summary import Summary
 from descenso.data.table import Wanted
-from descenso.data.target import (
-    CLASSIFICATION,
-    MOST_CLASSES,
-    MOST_LABELS,
-    Answers,
-    Classes,
-    Target,
-    check_task,
-    standardised,
-    target_from_json,
-    target_of,
-)
+from descenso.data.target import Target, standardised, target_from_json
 
 TRAIN, HELD, STOP, NONE = range(4)
 """What a row is for: the descent, the metrics, the choice of where to stop; or nothing, for it has no target."""
@@ -75,7 +65,7 @@ def _learnable(arrays: dict[str, Blocks], about: dict[str, Any], memory: int) ->
 def _made(request: Request, folder: Path) -> Kept:
     with TemporaryDirectory(dir=folder) as hidden:
         parts = parts_of(request.table, _inside(hidden, "table"), Wanted(request.drop))
-        aim = _look_at_target(request, parts)
+        aim = look_at_target(request, parts)
         held, stop = split(request, parts.name, aim.rows, aim.groups)
         roles = _roles(aim.present, held, stop)
         look = _look(request, parts, roles)
@@ -97,89 +87,6 @@ def _inside(folder: str, name: str) -> Path:
     path = Path(folder) / name
     path.mkdir()
     return path
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What the target's column says.
-
-    Attributes:
-        present: which rows have a value.
-        classes: the target where it is of classes, else None.
-        groups: the class of each of these rows, or None.
-        notes: sentences about it.
-    """
-
-    present: np.ndarray
-    classes: Classes | None
-    groups: np.ndarray | None
-    notes: list[str]
-
-    @property
-    def rows(self) -> int:
-        return int(self.present.sum())
-
-
-def _look_at_target(request: Request, parts: Parts) -> Aim:
-    """Go through the target's column. Of the values no more is kept than tells classes apart."""
-    require_columns(parts.name, [request.target], parts.schema.names)
-    values, answers, sample = None, None, None
-    present: list[np.ndarray] = []
-    codes: list[np.ndarray] = []
-    places: dict[Any, int] = {}
-    for table, at in parts.tables(request.target):
-        column = table.columns[request.target]
-        if values is None or answers is None:
-            few = request.task is None and column.kind == NUMBER
-            values = Values(column.name, column.kind)
-            answers = Answers(column.name, column.kind, MOST_CLASSES if few else MOST_LABELS)
-        values.add(table.file, column, at)
-        answers.add(column)
-        present.append(~column.missing)
-        if sample is None and not column.missing.all():
-            sample = column
-        if answers.many:
-            codes.clear()
-        else:
-            codes.append(_codes(column, places))
-    if values is None or answers is None:
-        raise DataError(f"{parts.name}: the table has no rows. At least one is needed.", file=parts.name, count=0)
-    for check in (values.check_finite, lambda: values.check_some(parts.name), values.check_no_text_among_numbers):
-        check()
-    assert sample is not None  # there is a value
-    task = request.task or answers.task[0]
-    check_task(parts.name, sample, task)
-    return _aim(request, parts, answers, task, np.concatenate(present), codes, places)
-
-
-def _aim(
-    request: Request,
-    parts: Parts,
-    answers: Answers,
-    task: str,
-    present: np.ndarray,
-    codes: list[np.ndarray],
-    places: dict[Any, int],
-) -> Aim:
-    told, why = answers.task
-    classes = target_of(parts.name, answers, task)
-    notes = [] if request.task else [f"a {told}, since {why}"]
-    if not present.all():
-        first = int((~present).argmax()) + 1
-        notes.append(left_out(parts.name, answers.name, int((~present).sum()), len(present), first))
-    groups = None
-    if task == CLASSIFICATION and classes is not None:
-        rank = {label: i for i, label in enumerate(classes.labels)}
-        groups = np.array([rank[label] for label in places], np.int32)[np.concatenate(codes)]
-    return Aim(present, classes, groups, notes)
-
-
-def _codes(column: Column, places: dict[Any, int]) -> np.ndarray:
-    """The place of each value that is there among all values so far, in as few bytes as hold it."""
-    values, rows = np.unique(column.values[~column.missing], return_inverse=True)
-    known = [places.setdefault(column.as_written(v), len(places)) for v in values]
-    kind = np.uint8 if len(places) <= 256 else np.uint16 if len(places) <= 65536 else np.uint32
-    return np.array(known, kind)[rows]
 
 
 def _roles(present: np.ndarray, held: np.ndarray, stop: np.ndarray) -> np.ndarray:

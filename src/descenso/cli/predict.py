@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, ipc, parquet
 
-from descenso._errors import ArgumentError
+from descenso._errors import DataError, TableError
 from descenso.cli.metrics import log_probabilities
+from descenso.cli.predictions import ending_of, in_place_of, write
 from descenso.cli.saved import Saved, load_model
-from descenso.data.table import read_table
+from descenso.data.encode import Encoding
+from descenso.data.memory import share_of_free
+from descenso.data.parts import Parts, fits, parts_of
+from descenso.data.table import Wanted, read_table
 from descenso.data.target import Classes
+from descenso.data.values import Values
 from descenso.models import Model
 
-_WRITERS = (".csv", ".csv.gz", ".parquet", ".arrow")
 
-
-def predict(folder: Path, table: str, out: Path) -> int:
+def predict(folder: Path, table: Sequence[str], out: Path, memory: int | None = None) -> int:
     """Write the predictions for every row of a table.
 
-    The file has the column `prediction`, in the order of the rows; for classes then `probability LABEL` for each.
+    The file has the column `prediction`, in the order of the rows; for classes then `probability LABEL` for each. A
+    table that does not fit is read, predicted and written some rows at a time.
 
     Args:
         folder: where `fit` saved the model.
         table: what to read, as for `fit`.
-        out: what to write; the ending of its name says how. A file that is there is replaced.
+        out: what to write; the ending of its name says how. A file that is there is replaced when all is written.
+        memory: the bytes that the rows may take; None for a quarter of what is free.
 
     Returns:
         How many rows were written.
@@ -35,22 +40,50 @@ def predict(folder: Path, table: str, out: Path) -> int:
         DescensoError: the model, the table or the name of `out` is not what it must be.
         OSError: `out` cannot be written.
     """
-    ending = next((e for e in _WRITERS if out.name.endswith(e)), None)
-    if ending is None:
-        raise ArgumentError(f"{out}: the name must end in one of {', '.join(_WRITERS)}.")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise ArgumentError(f"{out}: this is {'a folder' if out.is_dir() else 'in a folder that is not there'}.")
+    ending = ending_of(out)
     saved = load_model(folder)
-    rows = read_table(table, only=saved.encoding.columns, text=saved.encoding.text_columns)
-    outputs = Model(saved.widths).predict(saved.params, saved.encoding.apply(rows))
-    answers = pa.table(_answers(saved, outputs))
-    hidden = out.with_name(f".{out.name}.new")
-    try:
-        _write(answers, hidden, ending)
-        hidden.replace(out)
-    finally:
-        hidden.unlink(missing_ok=True)
-    return rows.rows
+    wanted = Wanted(only=saved.encoding.columns, text=saved.encoding.text_columns)
+    with in_place_of(out) as (made, aside):
+        if fits([tuple(table)], wanted, memory or share_of_free(), inputs=len(saved.encoding.spread)):
+            whole = read_table(table, only=wanted.only, text=wanted.text)
+            pieces = iter([saved.encoding.pack(whole)])
+        else:
+            pieces = _packed(parts_of(table, aside, wanted), saved.encoding)
+        return write(made, ending, _answered(saved, pieces))
+
+
+def _packed(parts: Parts, encoding: Encoding) -> Iterator[np.ndarray]:
+    """The rows in short, some at a time; errors as if they were there as a whole."""
+    rows = 0
+    for table, _ in parts.tables():
+        try:
+            yield encoding.pack(table)
+        except DataError as error:
+            _refuse(parts, encoding, error)
+            raise
+        rows += table.rows
+    if not rows:
+        raise TableError(f"{parts.name}: the table has no rows. At least one is needed.", file=parts.name, count=0)
+
+
+def _refuse(parts: Parts, encoding: Encoding, error: DataError) -> None:
+    """Raise what is wrong with the column of an error as seen in all rows: where first, and how often."""
+    expected = next((f.expected for f in encoding.features if f.name == error.column), None)
+    if error.column is None or expected is None:
+        return
+    seen: Values | None = None
+    for table, at in parts.tables(error.column):
+        column = table.columns[error.column]
+        seen = seen or Values(column.name, column.kind)
+        seen.add(table.file, column, at)
+    if seen is not None:
+        expected.check(seen)
+
+
+def _answered(saved: Saved, pieces: Iterator[np.ndarray]) -> Iterator[pa.Table]:
+    run = Model(saved.widths).predictor(saved.params, spread=saved.encoding.spread)
+    for packed in pieces:
+        yield pa.table(_answers(saved, run(packed)))
 
 
 def _answers(saved: Saved, outputs: np.ndarray) -> dict[str, pa.Array]:
@@ -61,14 +94,3 @@ def _answers(saved: Saved, outputs: np.ndarray) -> dict[str, pa.Array]:
     labels = pa.array(list(target.labels)).take(pa.array(log_p.argmax(axis=1)))
     probabilities = {f"probability {label}": pa.array(np.exp(log_p[:, k])) for k, label in enumerate(target.labels)}
     return {"prediction": labels, **probabilities}
-
-
-def _write(table: pa.Table, path: Path, ending: str) -> None:
-    if ending == ".parquet":
-        parquet.write_table(table, path, write_page_checksum=True)
-    elif ending == ".arrow":
-        with ipc.new_file(path, table.schema) as sink:
-            sink.write_table(table)
-    else:
-        with pa.output_stream(path, compression="gzip" if ending == ".csv.gz" else None) as sink:
-            csv.write_csv(table, sink)

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from descenso._errors import ArgumentError, DataError
+from descenso.data import parts
 from descenso.data.checks import check_to_fit
 from descenso.data.column import Table
 from descenso.data.encode import Encoding, fit_encoding
-from descenso.data.examples import is_example
 from descenso.data.memory import share_of_free
-from descenso.data.parts import weight
-from descenso.data.shards import locations
 from descenso.data.split import hold_out
 from descenso.data.table import Wanted, example_of, read_table
 from descenso.data.target import CLASSIFICATION, Classes, Target, fit_target, infer_task
@@ -23,7 +21,6 @@ from descenso.watch.limits import Budget
 
 _LARGE = 10_000  # rows from which a tenth is enough to see where to stop; below, a fifth
 _MOST_HELD, _MOST_STOP = 1_000_000, 100_000  # rows that tell as much as more would
-_SMALL = 64  # times the bytes of its files that a table may take in memory without being looked at
 
 
 @dataclass(frozen=True)
@@ -105,11 +102,8 @@ def fits(request: Request, memory: int) -> bool:
     """Whether the tables can be learned from within so many bytes of memory."""
     if example_of(request.table):
         return True
-    tables = [request.table] + ([(request.valid,)] if request.valid and not is_example(request.valid) else [])
-    size = sum(where.status()[1] for table in tables for where in locations(table) or [] if where.is_file)
-    if size * _SMALL <= memory:
-        return True
-    return sum(weight(table, Wanted(request.drop), request.target) for table in tables) <= memory
+    tables = [request.table] + ([(request.valid,)] if request.valid else [])
+    return parts.fits(tables, Wanted(request.drop), memory, target=request.target)
 
 
 def rows_in_memory(request: Request) -> Learnable:

@@ -16,10 +16,12 @@ import numpy as np
 
 from descenso._errors import DataError
 
+_FLOAT32 = np.dtype(np.float32)
+
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of float32 in a file, read when they are asked for; `a[first:last]` gives an array.
+    """Rows in a file, read when they are asked for; `a[first:last]` gives an array.
 
     A block that is read whole is compared with its checksum.
 
@@ -28,13 +30,14 @@ class Blocks:
         shape: (rows, ...).
         block: rows of a block; the last may have fewer.
         checksums: the CRC-32 of each block.
+        dtype: of the numbers.
     """
 
     path: Path
     shape: tuple[int, ...]
     block: int
     checksums: tuple[int, ...]
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype = _FLOAT32
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -107,6 +110,12 @@ class Blocks:
         )
 
 
+def path_of(folder: Path, name: str, dtype: Any) -> Path:
+    """Where an array is kept in a folder: `NAME.f32` where its numbers are float32."""
+    dtype = np.dtype(dtype)
+    return folder / f"{name}.{dtype.kind}{8 * dtype.itemsize}"
+
+
 class Writer:
     """Writes rows to a new file, block by block; `with` closes it whatever happens."""
 
@@ -115,11 +124,12 @@ class Writer:
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115
         self._checksum, self._in_block = 0, 0
         self._shape: tuple[int, ...] = ()
+        self._dtype = _FLOAT32
         self.rows, self.checksums = 0, []
 
     def add(self, rows: np.ndarray) -> None:
-        """Append rows, float32 of shape (rows, ...)."""
-        self._shape = rows.shape[1:]
+        """Append rows of shape (rows, ...), always of the same shape and dtype."""
+        self._shape, self._dtype = rows.shape[1:], rows.dtype
         left = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
         while left.size:
             left = left[self._file.write(left.data) :]
@@ -146,4 +156,4 @@ class Writer:
         if self._in_block:
             self._end_block()
         os.fsync(self._file.fileno())
-        return Blocks(self._path, (self.rows, *self._shape), self._block, tuple(self.checksums))
+        return Blocks(self._path, (self.rows, *self._shape), self._block, tuple(self.checksums), self._dtype)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from descenso._errors import DataError
-from descenso.data.blocks import Blocks
+from descenso.data.blocks import Blocks, path_of
 from descenso.data.location import Location, reading
 from descenso.data.shuffle import shuffled
 from descenso.disk.canonical import Broken, canonical, sealed, unsealed
 from descenso.disk.files import hidden, publish, sweep, write_file
 
-FORMAT = 2
+FORMAT = 3
 _MANIFEST = "manifest.json"
 _KEPT = 30 * 86_400  # seconds without use
 _EDGE = 1 << 16  # bytes at either end of a file that are looked at to tell whether it has changed
@@ -80,8 +80,10 @@ def opened(folder: Path, name: str) -> Kept | None:
 
 
 def _blocks(folder: Path, name: str, entry: dict[str, Any]) -> Blocks:
-    found = Blocks(folder / f"{name}.f32", tuple(entry["shape"]), entry["block"], tuple(entry["checksums"]))
-    if found.path.stat().st_size != 4 * int(np.prod(found.shape, dtype=np.int64)):
+    dtype = np.dtype(entry["dtype"])
+    path = path_of(folder, name, dtype)
+    found = Blocks(path, tuple(entry["shape"]), entry["block"], tuple(entry["checksums"]), dtype)
+    if path.stat().st_size != dtype.itemsize * int(np.prod(found.shape, dtype=np.int64)):
         raise Broken("a file has another length")
     return found
 
@@ -98,7 +100,7 @@ def keep(folder: Path, name: str | None, make: Callable[[Path], Kept]) -> Kept:
     Args:
         folder: of the caches.
         name: what to keep them under; None for one that follows from their content.
-        make: writes `NAME.f32` for each array into the folder that it is given.
+        make: writes each array into the folder that it is given, at `path_of(folder, NAME, dtype)`.
     """
     prepared = hidden(folder)
     prepared.mkdir(mode=0o700)
@@ -120,12 +122,14 @@ def keep(folder: Path, name: str | None, make: Callable[[Path], Kept]) -> Kept:
 
 
 def _told(blocks: Blocks) -> dict[str, Any]:
-    return {"shape": list(blocks.shape), "block": blocks.block, "checksums": list(blocks.checksums)}
+    form = {"shape": list(blocks.shape), "dtype": blocks.dtype.str}
+    return {**form, "block": blocks.block, "checksums": list(blocks.checksums)}
 
 
 def in_random_order(arrays: dict[str, Blocks], folder: Path) -> dict[str, Blocks]:
     """The same rows in random order, in the same files."""
-    made = shuffled(arrays, folder / "shuffled")
+    (folder / "shuffled").mkdir()
+    made = shuffled(arrays, next(iter(arrays.values())).block, folder / "shuffled")
     out = {}
     for name, blocks in made.items():
         os.replace(blocks.path, arrays[name].path)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from descenso._errors import ModelError, SchemaError
-from descenso.data.checks import check_no_text_among_numbers, check_values
+from descenso._errors import ModelError
 from descenso.data.column import BOOLEAN, CLOCK, NUMBER, TEXT, TIME, Column, plain
+from descenso.data.expected import Expected
 from descenso.data.summary import CYCLES, Summary
 
 MOST_LEVELS = 200
@@ -36,6 +36,7 @@ class Number:
     indicator: bool
 
     kind: ClassVar[str] = "number"
+    expected: ClassVar[Expected] = Expected((NUMBER, BOOLEAN))
 
     @property
     def inputs(self) -> list[str]:
@@ -43,8 +44,7 @@ class Number:
 
     def write(self, file: str, column: Column, out: np.ndarray) -> None:
         """Fill `out`, float32 of shape (rows, len(inputs))."""
-        require_kind(file, column, NUMBER, BOOLEAN)
-        check_values(file, column)
+        self.expected.check_column(file, column)
         _write_number(_as_floats(column), self.mean, self.scale, self.indicator, out)
 
 
@@ -67,6 +67,7 @@ class Category:
     indicator: bool
 
     kind: ClassVar[str] = "category"
+    expected: ClassVar[Expected] = Expected((TEXT, NUMBER, BOOLEAN), finite=False)
 
     @property
     def inputs(self) -> list[str]:
@@ -81,7 +82,8 @@ class Category:
 
     def places(self, file: str, column: Column) -> np.ndarray:
         """Which of the inputs is 1 in each row, -1 for none: int64 of shape (rows,)."""
-        codes, levels = _as_levels(file, column)
+        self.expected.check_column(file, column)
+        codes, levels = _as_levels(column)
         rest = len(self.levels) if self.other else -1
         missing = len(self.inputs) - 1 if self.indicator else rest
         place = {level: i for i, level in enumerate(self.levels)}
@@ -110,14 +112,17 @@ class Moment:
     kind: ClassVar[str] = "moment"
 
     @property
+    def expected(self) -> Expected:
+        return Expected((self.column,))
+
+    @property
     def inputs(self) -> list[str]:
         waves = [f"{self.name} in the {cycle}, {wave}" for cycle in self.cycles for wave in ("sine", "cosine")]
         return waves + [self.name] * (self.scale > 0) + [f"{self.name} is missing"] * self.indicator
 
     def write(self, file: str, column: Column, out: np.ndarray) -> None:
         """Fill `out`, float32 of shape (rows, len(inputs))."""
-        require_kind(file, column, self.column)
-        check_values(file, column)
+        self.expected.check_column(file, column)
         for i, cycle in enumerate(self.cycles):
             angle = _angle(column.values, cycle)
             out[:, 2 * i] = np.nan_to_num(np.sin(angle))
@@ -188,33 +193,14 @@ def feature_to_json(feature: Feature) -> dict[str, Any]:
     return {"kind": feature.kind, **asdict(feature)}
 
 
-def require_kind(file: str, column: Column, *kinds: str) -> None:
-    """Refuse a column of another kind than the model learned from; one without any value fits all."""
-    if column.kind in kinds or column.missing.all():
-        return
-    if NUMBER in kinds:
-        check_no_text_among_numbers(file, column)
-    row = int(np.flatnonzero(~column.missing)[0])
-    raise SchemaError(
-        f"{file}: column {column.name!r} is {column.kind} ({column.example(row)!r} at data row {row + 1:,}). The model "
-        f"learned from a {' or '.join(kinds)}.",
-        file=file,
-        column=column.name,
-        row=row + 1,
-        count=int((~column.missing).sum()),
-        example=column.example(row),
-    )
-
-
 def _as_floats(column: Column) -> np.ndarray:
     return column.values if column.kind != TEXT else np.full(len(column), np.nan)
 
 
-def _as_levels(file: str, column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
+def _as_levels(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes and texts; numbers are written as text: a file whose categories all look like numbers is read as such."""
     if column.kind == TEXT:
         return column.values, column.levels
-    require_kind(file, column, TEXT, NUMBER, BOOLEAN)
     values, codes = np.unique(column.values, return_inverse=True)
     codes = np.where(np.isnan(column.values), -1, codes)
     words = {0.0: "false", 1.0: "true"} if column.kind == BOOLEAN else {}

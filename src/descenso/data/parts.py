@@ -17,7 +17,9 @@ from descenso.data.encode import fit_encoding
 from descenso.data.location import Location
 from descenso.data.readers import Shard, of_file
 from descenso.data.shards import agreed, conformed, locations, unified
-from descenso.data.table import Wanted, called
+from descenso.data.table import Wanted, called, example_of
+
+_SMALL = 64  # times the bytes of its files that a table may take in memory without being looked at
 
 
 @dataclass(frozen=True)
@@ -104,24 +106,48 @@ def _write(batches: Iterator[pa.RecordBatch], sink: pa.NativeFile) -> None:
             out.write_batch(batch)
 
 
-def weight(source: str | Sequence[str], wanted: Wanted, target: str) -> int:
-    """About how many bytes it takes to learn from a table in memory, seen from its first rows.
+def fits(
+    tables: Sequence[str | Sequence[str]],
+    wanted: Wanted,
+    memory: int,
+    *,
+    target: str | None = None,
+    inputs: int | None = None,
+) -> bool:
+    """Whether tables can be held within so many bytes of memory; an example always can.
+
+    Args:
+        tables: each as for `read_table`.
+        wanted: which of their columns are read.
+        memory: in bytes.
+        target: the column that is no input.
+        inputs: how many each row is encoded as; None to learn it from the first rows.
+    """
+    files = [found for table in tables if not example_of(table) for found in [locations(table) or []]]
+    size = sum(where.status()[1] for found in files for where in found if where.is_file)
+    if size * _SMALL <= memory:
+        return True
+    return sum(_weight(found, wanted, target, inputs) for found in files) <= memory
+
+
+def _weight(files: Sequence[Location], wanted: Wanted, target: str | None, inputs: int | None) -> int:
+    """About how many bytes it takes to work on a table in memory, seen from its first rows.
 
     Rows are counted as they are read, as columns of numbers, and encoded, the latter two times each.
     """
-    shards = [of_file(where) for where in locations(source) or []]
+    shards = [of_file(where) for where in files]
     first = shards[0]
     kept = wanted.of(first.name, list(first.columns))
     batch = next(iter(first.read(kept)), None)
     if batch is None or not batch.num_rows:
         return 0
     arrow = pa.Table.from_batches([batch])
-    table = Table(first.name, columns_of(first.name, arrow, {}))
-    try:
-        inputs = len(fit_encoding(table.without([target])).inputs)
-    except DataError:
-        inputs = 0
+    if inputs is None:
+        table = Table(first.name, columns_of(first.name, arrow, {}))
+        try:
+            inputs = len(fit_encoding(table.without([target] if target else [])).inputs)
+        except DataError:
+            inputs = 0
     row = arrow.nbytes / arrow.num_rows
-    sizes = [where.status()[1] for where in locations(source) or []]
-    rows = sum(s.rows or size / row for s, size in zip(shards, sizes, strict=True))
+    rows = sum(s.rows or where.status()[1] / row for s, where in zip(shards, files, strict=True))
     return int(rows * (row + 2 * 8 * len(kept) + 2 * 4 * inputs))

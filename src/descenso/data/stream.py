@@ -166,9 +166,14 @@ class Stream:
             for first in range(0, self.rows, piece):
                 yield self._done(self._joined([(first, min(first + piece, self.rows))]))
             return
-        starts, together = _spread(self.rows), max(1, piece // _RUN)
-        for first in range(0, len(starts), together):
-            yield self._done(self._joined([(at, at + _RUN) for at in starts[first : first + together]]))
+        runs, together = self.runs(), max(1, piece // _RUN)
+        for first in range(0, len(runs), together):
+            yield self._done(self._joined(runs[first : first + together]))
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Stretches of 1,024 rows, (first, behind the last), 256 spread evenly over all; or as many as there are."""
+        count = min(_MEASURED, self.rows) // _RUN
+        return [(at, at + _RUN) for i in range(count) for at in [i * (self.rows - _RUN) // max(count - 1, 1)]]
 
     def _done(self, rows: Rows) -> Rows:
         """The rows in the dtypes that are computed in.
@@ -189,12 +194,6 @@ def _read_into(array: Any, out: np.ndarray, first: int) -> None:
         array.read_into(out, first)
     else:
         out[:] = array[first : first + len(out)]
-
-
-def _spread(rows: int) -> list[int]:
-    """Where the runs begin."""
-    count = _MEASURED // _RUN
-    return [i * (rows - _RUN) // (count - 1) for i in range(count)]
 
 
 def _picked(array: Any, numbers: np.ndarray) -> np.ndarray:

@@ -14,8 +14,10 @@ from descenso.data.memory import as_bytes
 class Streamed:
     """Rows that need not fit into memory: pass it to `minimize` as its data.
 
-    The rows come in the order of `data.windows`: shuffled in blocks, then within a window of blocks. Data that are
-    sorted (by their target, say) and larger than a window are seen unevenly.
+    The rows come in the order of `data.windows`: shuffled in blocks, then within a window of blocks. Where they are
+    larger than a window and sorted by an array that has one number a row (their target, say), they are shuffled first:
+    arrays in memory by a permutation, all else once into a cache on disk, with twice their size needed there for the
+    time of it. A finding says so.
 
     Args:
         data: a pytree of arrays with rows as first dimension: memory maps (`np.load(path, mmap_mode="r")`), or
@@ -24,12 +26,14 @@ class Streamed:
             decides how far rows are shuffled, so the same run needs the same amount.
         columns: the names of the columns of the inputs, where they have any.
         notes: sentences about what was seen in the data.
+        cache: the folder to keep shuffled rows in; by default one in the user's cache folder.
     """
 
     data: Any
     memory: int | str = "1GB"
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    cache: str | Path | None = None
 
     def __post_init__(self):
         as_bytes(self.memory)

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from descenso._errors import ArgumentError, DataError, ModelError
-from descenso.data.checks import check_values
 from descenso.data.column import BOOLEAN, NUMBER, TEXT, Column
 from descenso.data.moments import Moments
+from descenso.data.values import values_of
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 MOST_CLASSES = 20  # whole numbers with at most so many different values are classes ...
@@ -42,7 +42,7 @@ class Regression:
         """
         if column.kind not in (NUMBER, BOOLEAN):
             raise _not_numbers(file, column)
-        check_values(file, column)
+        values_of(file, column).check_finite()
         return ((column.values.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
 
     def decode(self, prediction: np.ndarray) -> np.ndarray:

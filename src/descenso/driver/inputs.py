@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from descenso._errors import ArgumentError, BudgetError, DataError
 from descenso._types import Leaves
 from descenso.data.memory import as_bytes
+from descenso.data.mending import mended
 from descenso.data.source import Source, in_memory
 from descenso.data.stream import Stream
 from descenso.data.streamed import Streamed
@@ -21,21 +23,24 @@ _FULL_ROWS = 256  # rows up to which `auto` takes all of them at every step
 _FULL_ROWS_FEW_PARAMS = 20_000  # the same where a dense inverse Hessian is affordable
 
 
-def stream_of(data: Any) -> tuple[Stream | None, Any]:
-    """The stream of data that are too many to hold, and the pytree of arrays."""
+def stream_of(data: Any) -> tuple[Stream | None, Any, tuple[str, ...]]:
+    """The stream of data that are too many to hold, the pytree of arrays, and sentences about them."""
     if not isinstance(data, Streamed):
         arrays = [] if data is None else jax.tree.leaves(data)
         mapped = sum(a.nbytes for a in arrays if isinstance(a, np.memmap))
         if mapped <= as_bytes(Streamed.memory):
-            return None, data
+            return None, data, ()
         data = Streamed(data)
     arrays, names = names_of(data.data, "data")
     if not arrays:
         raise DataError("`data` holds no arrays.", hint="pass e.g. Streamed((X, y))")
     stream = Stream(arrays, tuple(names), as_bytes(data.memory), wide=is_wide())
     if stream.rows * stream.row_bytes <= stream.memory // 2:
-        return None, jax.tree.map(lambda a: np.asarray(a[:]), data.data)
-    return stream, data.data
+        return None, jax.tree.map(lambda a: np.asarray(a[:]), data.data), data.notes
+    arrays, note = mended(stream, None if data.cache is None else Path(data.cache))
+    if note:
+        stream = Stream(arrays, tuple(names), stream.memory, wide=is_wide())
+    return stream, data.data, (*data.notes, note) if note else data.notes
 
 
 def check_batch(batch: int | None, asked: Any, stream: Stream) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from descenso._errors import ArgumentError
 from descenso._masks import Mask
 from descenso._types import Leaves, Method
-from descenso.data.streamed import Streamed
 from descenso.driver.inputs import (
     check_batch,
     most_steps,
@@ -73,8 +72,7 @@ def prepare(
     keep_on_disk()
     tree, leaves = flatten(params)
     method = method if isinstance(method, str) and method == "auto" else _named_or_checked(method, tree)
-    notes = data.notes if isinstance(data, Streamed) else ()
-    stream, data = stream_of(data)
+    stream, data, notes = stream_of(data)
     source, structure = (None, jax.tree.structure(data)) if stream else source_of(data, "data")
     form, own = parted(loss)
     objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own))

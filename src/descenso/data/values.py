@@ -1,0 +1,168 @@
+"""What is wrong or odd with the values of one column, taken note of some rows at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from descenso._errors import DataError
+from descenso.data.column import TEXT, Column
+from descenso.data.text import NUMBER as NUMBER_PATTERN
+
+_MIXED_SHARE = 0.9  # of the values of a text column: from here on they are numbers with a few texts among them
+_FEW_LEVELS = 20  # a text column with so few different values, each of them frequent, is a category
+_NUMBER = f"^(?:{NUMBER_PATTERN.pattern})$"
+_DECORATED = {
+    "a thousands separator": re.compile(r"[+-]?[^\d\s]?\d{1,3}([, ]\d{3})+(\.\d+)?"),
+    "a percent sign": re.compile(r"[+-]?\d+(\.\d+)?\s?%"),
+    "a currency sign": re.compile(r"[+-]?[$€£¥]\s?\d+(\.\d+)?"),
+    "a decimal comma": re.compile(r"[+-]?\d+,\d+"),
+}
+
+
+class Place(NamedTuple):
+    """Where a value stands: `row` counts the data rows of the file from 1."""
+
+    file: str
+    row: int
+    example: Any
+
+
+@dataclass
+class Values:
+    """What is wrong or odd with the values of one column.
+
+    Attributes:
+        name, kind: of the column.
+        rows, missing: how many were looked at, and how many of them have no value.
+        first: the first value that there is.
+        infinite, at_infinite: how many are infinite, and where the first of them is.
+        numbers, texts, at_text: of a text column, how many values are numbers, how many are not, the first of these.
+        levels: some of the different texts: all, or one more than are few.
+        decorations: in which way all its texts are numbers with something around.
+    """
+
+    name: str
+    kind: str
+    rows: int = 0
+    missing: int = 0
+    first: Place | None = None
+    infinite: int = 0
+    at_infinite: Place | None = None
+    numbers: int = 0
+    texts: int = 0
+    at_text: Place | None = None
+    levels: dict[str, None] = field(default_factory=dict)
+    decorations: list[str] = field(default_factory=lambda: list(_DECORATED))
+
+    def add(self, file: str, column: Column, at: int = 0) -> None:
+        """Look at more rows; `at` of the file came before."""
+        self.rows += len(column)
+        gaps = column.missing
+        self.missing += int(gaps.sum())
+        if self.first is None and not gaps.all():
+            row = int((~gaps).argmax())
+            self.first = Place(file, at + row + 1, column.example(row))
+        if self.kind == TEXT:
+            self._add_text(file, column, at)
+            return
+        rows = np.flatnonzero(np.isinf(column.values))
+        self.infinite += rows.size
+        if rows.size and self.at_infinite is None:
+            self.at_infinite = Place(file, at + int(rows[0]) + 1, float(column.values[rows[0]]))
+
+    def _add_text(self, file: str, column: Column, at: int) -> None:
+        if not column.levels:
+            return
+        is_number = np.append(are_numbers(column.levels), True)
+        rows = np.flatnonzero(~is_number[column.values])
+        self.numbers += int((~column.missing).sum()) - rows.size
+        self.texts += rows.size
+        if rows.size and self.at_text is None:
+            self.at_text = Place(file, at + int(rows[0]) + 1, column.example(int(rows[0])))
+        for level in column.levels:
+            if len(self.levels) > _FEW_LEVELS:
+                break
+            self.levels[level] = None
+        self.decorations = [d for d in self.decorations if all(map(_DECORATED[d].fullmatch, column.levels))]
+
+    def check_finite(self) -> None:
+        """Refuse infinite numbers."""
+        if self.at_infinite is None:
+            return
+        file, row, example = self.at_infinite
+        raise DataError(
+            f"{file}: column {self.name!r} holds {example} at data row {row:,} ({self.infinite:,} such values). "
+            "Every number must be finite.",
+            hint="write an unknown value as an empty field, or give it a large number that means something",
+            file=file,
+            column=self.name,
+            row=row,
+            count=self.infinite,
+            example=example,
+        )
+
+    def check_some(self, file: str) -> None:
+        """Refuse a column without a value."""
+        if self.missing < self.rows:
+            return
+        raise DataError(
+            f"{file}: column {self.name!r} has no value in any of the {self.rows:,} rows. It must have some.",
+            hint=f"leave it out with --drop {quote(self.name)}",
+            file=file,
+            column=self.name,
+            row=1,
+            count=self.rows,
+        )
+
+    def check_no_text_among_numbers(self) -> None:
+        """Refuse numbers with a few texts among them, which would be taken for a category with as many levels."""
+        present = self.rows - self.missing
+        few = len(self.levels) <= min(_FEW_LEVELS, present / 4)
+        if self.at_text is None or few or self.numbers < _MIXED_SHARE * present:
+            return
+        file, row, example = self.at_text
+        raise DataError(
+            f"{file}: column {self.name!r} holds numbers in {self.numbers:,} rows and text in {self.texts:,}; the "
+            f"first is {example!r} at data row {row:,}. It must be all numbers, or a category of few values.",
+            hint=_mend(str(example), self.name),
+            file=file,
+            column=self.name,
+            row=row,
+            count=self.texts,
+            example=example,
+        )
+
+    def notes(self) -> Iterator[str]:
+        if self.levels and self.decorations:
+            yield (
+                f"column {self.name!r} holds numbers with {self.decorations[0]}, such as {next(iter(self.levels))!r}, "
+                "and is read as a category: write plain numbers to have it read as one"
+            )
+
+
+def are_numbers(texts: tuple[str, ...]) -> np.ndarray:
+    """Which texts are numbers: bool of shape (len(texts),)."""
+    options = compute.MatchSubstringOptions(_NUMBER)
+    return np.asarray(compute.call_function("match_substring_regex", [pa.array(texts, pa.string())], options))
+
+
+def _mend(text: str, name: str) -> str:
+    what = next((what for what, pattern in _DECORATED.items() if pattern.fullmatch(text)), None)
+    if what:
+        return f"write the number without {what}"
+    return f"write an unknown value as an empty field, or leave the column out with --drop {quote(name)}"
+
+
+def values_of(file: str, column: Column) -> Values:
+    """The values of a column that is there as a whole."""
+    values = Values(column.name, column.kind)
+    values.add(file, column)
+    return values
