@@ -68,9 +68,9 @@ def disagreement(workload: Workload, seed: int) -> float:
     at = start(workload, seed)
     rng = np.random.default_rng(0)
     beside = jax.tree.map(lambda a: a + rng.normal(0, 0.02, a.shape).astype(np.float32), at)
-    worst = 0.0
+    loss, extra, worst = jax.jit(workload.loss), {"key": key} if workload.needs_key else {}, 0.0
     for params in (at, beside):
-        theirs = float(workload.loss(params, rows, key=key) if workload.needs_key else workload.loss(params, rows))
+        theirs = float(loss(params, rows, **extra))
         worst = max(worst, abs(MODELS[workload.name](params)(batch).item() - theirs) / abs(theirs))
     return worst
 
