@@ -12,8 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from descenso import Budget, DescentClassifier, DescentRegressor
+from descenso.estimators.columns import measure
 from descenso.estimators.descend import Options
+from descenso.estimators.families import CLASSES
 from descenso.estimators.rows import others, table_of
+from descenso.estimators.settings import settings
+from descenso.estimators.target import classes
+from descenso.estimators.units import units_of
 
 X, Y = load_breast_cancer(return_X_y=True)
 RINGS, SIDE = make_circles(400, noise=0.05, factor=0.5, random_state=0)
@@ -68,6 +73,16 @@ def test_a_sparse_table_feeds_a_network():
     x = sparse.hstack([np.where(RINGS > 0, RINGS, 0), sparse.vstack(rare)], format="csr")
     model = DescentClassifier(model="mlp", hidden=(16,), random_state=0).fit(x, SIDE)
     np.testing.assert_allclose(model.decision_function(x), model.decision_function(x.toarray()), rtol=1e-6, atol=1e-9)
+
+
+def test_an_entry_of_a_rare_column_is_no_larger_for_that():
+    """Over the deviation of its column a word of one text in 400 would be 20, and so learned by heart."""
+    x = sparse.csr_matrix(np.array([[3.0, 0.0, 5.0]] * 399 + [[1.0, 2.0, 5.0]]))
+    s, weights = settings(DescentClassifier(model="mlp"), CLASSES), np.linspace(1, 2, 400)
+    scale = units_of(measure(x, weights), s, classes(SIDE, 1)).scale
+    np.testing.assert_allclose(scale, [np.average([3.0] * 399 + [1.0], weights=weights), 2, 5], rtol=2e-3)
+    both = measure(x[:100], weights[:100]).merged(measure(x[100:], weights[100:]))
+    np.testing.assert_allclose(units_of(both, s, classes(SIDE, 1)).scale, scale, rtol=1e-9)
 
 
 @pytest.mark.parametrize("short", [0, 1])

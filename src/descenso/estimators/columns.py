@@ -17,13 +17,15 @@ class Columns:
     """Weighted moments of each column, float64 (features,).
 
     total: the sum of the weights. mean, variance: of the column, the variance 0 where it is constant.
-    sparse: whether the table is, which is then never centred.
+    sparse: whether the table is, which is then never centred. filled: the share of the rows, by weight, in which the
+    column of a sparse table is not zero; of a dense table 1.
     """
 
     total: float
     mean: np.ndarray
     variance: np.ndarray
     sparse: bool
+    filled: np.ndarray
 
     @property
     def center(self) -> np.ndarray:
@@ -37,26 +39,35 @@ class Columns:
         """The root of the mean square about `center`."""
         return np.sqrt(self.variance + (self.mean - center) ** 2)
 
+    @property
+    def entry(self) -> np.ndarray:
+        """The root of the mean square of the entries that a sparse table has."""
+        return self.about(np.zeros_like(self.mean)) / np.sqrt(np.where(self.filled > 0, self.filled, 1.0))
+
     def merged(self, other: Columns) -> Columns:
         """The moments of both tables together. Source: Chan, Golub, LeVeque 1983, Amer. Stat. 37, equation 2.1."""
         total = self.total + other.total
         share, apart = other.total / total, other.mean - self.mean
         within = (1 - share) * self.variance + share * other.variance
-        return Columns(total, self.mean + share * apart, within + share * (1 - share) * apart**2, self.sparse)
+        variance = within + share * (1 - share) * apart**2
+        filled = (1 - share) * self.filled + share * other.filled
+        return Columns(total, self.mean + share * apart, variance, self.sparse, filled)
 
 
 def measure(X: Any, weights: np.ndarray) -> Columns:
     """The moments of the columns of X, dense or CSR, (rows, features); `weights` (rows,) are above 0."""
     total = float(weights.sum())
     mean = np.asarray(sum(_moment(part, w) for part, w in _parts(X, weights))) / total
+    filled = np.ones_like(mean)
     if sparse.issparse(X):
+        filled = np.asarray(sum(_moment(part != 0, w) for part, w in _parts(X, weights))) / total
         square = np.asarray(sum(_moment(part.multiply(part), w) for part, w in _parts(X, weights))) / total
         variance = np.maximum(square - mean**2, 0)
     else:
         variance = np.asarray(sum(w @ np.square(part - mean) for part, w in _parts(X, weights))) / total
     # what is left of a constant column is the rounding of its mean
     variance[variance <= (64 * np.finfo(np.float64).eps * mean) ** 2] = 0
-    return Columns(total, mean, variance, sparse.issparse(X))
+    return Columns(total, mean, variance, sparse.issparse(X), filled)
 
 
 def _parts(X: Any, weights: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
