@@ -6,6 +6,7 @@ second one, by the clock and of the processor: the latter where other work runs.
 ours is below the best of theirs by more than .005.
 
     --only ours, --only theirs    one side of it
+    --without NAME                leave out an estimator, e.g. LinearSVC
     --optimum   the penalised objective of convex linear models, ours over theirs at tight tolerance
     --sparse    200,000 x 100,000 with 50 entries a row: seconds to SGDClassifier's final loss, and memory
 Tables: `benchmarks.estimator_tables`.
@@ -61,6 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="of " + ", ".join(TABLES))
     parser.add_argument("--only", choices=["ours", "theirs"])
+    parser.add_argument("--without", action="append", default=[], metavar="NAME")
     parser.add_argument("--optimum", action="store_true")
     parser.add_argument("--sparse", action="store_true")
     args = parser.parse_args()
@@ -73,7 +75,7 @@ def main() -> int:
     if args.optimum or args.sparse:
         return 0
     names = args.tables or list(TABLES)[: None if "DESCENSO_DATA" in os.environ else 6]
-    missed = [name for name in names if not compare(name, TABLES[name](), args.only)]
+    missed = [name for name in names if not compare(name, TABLES[name](), args.only, args.without)]
     if args.only is None:
         print(f"\nmissed: {', '.join(missed) or 'none'}")
     return 0
@@ -87,13 +89,14 @@ class Shown(NamedTuple):
     processor: float
 
 
-def compare(name: str, t: Split, only: str | None = None) -> bool:
+def compare(name: str, t: Split, only: str | None, without: list[str]) -> bool:
     """Print the metrics and seconds on one table; whether ours is not below theirs by more than the margin."""
     print(f"\n{name}: {t.X.shape[0]:,} x {t.X.shape[1]:,}{' sparse' if sparse.issparse(t.X) else ''}", flush=True)
     scaler = MaxAbsScaler() if sparse.issparse(t.X) else StandardScaler()
     sides: dict[str, list[Shown]] = {}
     if only != "ours":
-        sides["theirs"] = [show(make, m, t) for m in THEIRS[t.classes] for make in (m, make_pipeline(scaler, m))]
+        models = [m for m in THEIRS[t.classes] if type(m).__name__ not in without]
+        sides["theirs"] = [show(make, m, t) for m in models for make in (m, make_pipeline(scaler, m))]
     if only != "theirs":
         sides["ours"] = [show(m, m, t, again=True) for m in OURS[t.classes]]
     for side, fits in sides.items():
