@@ -163,15 +163,15 @@ def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: i
     rate, kept = known.peers[peer.name].rate, known.peers[peer.name].curves[known.seeds.index(seed)][-1]
     theirs = train(workload, peer, rate, seed)
     fused = train(workload, peer, rate, seed, fused=True)
-    # from the same start a chaotic descent can end in two minima: the lower one is what ours must reach
-    target = min(theirs.loss, kept) if theirs.whole else kept
     ended = theirs.loss if theirs.whole else kept
-    off = float(np.log(ended / kept) / np.log(known.initial / kept))
+    near = abs(np.log(ended / kept) / np.log(known.initial / kept)) < _NEAR
+    # from the same start a chaotic descent can end in two minima: the lower one is then what ours must reach
+    target = ended if near else min(ended, kept)
     return {
         "seed": seed,
         "target": target,
         "kept": kept,
-        "near": abs(off) < _NEAR,
+        "near": bool(near),
         "torch": asdict(theirs),
         "fused": asdict(fused),
         "ours": _ours(workload, ours, target),
