@@ -25,6 +25,7 @@ from benchmarks.landscapes import LANDSCAPES, Landscape
 from benchmarks.timing import machine
 from descenso import Budget
 from descenso.driver.prepare import prepare
+from descenso.engine.bounds import Bounds
 from descenso.restarts import explore
 
 jax.config.update("jax_enable_x64", True)
@@ -66,7 +67,7 @@ def ours(p: Problem, seed: int) -> None:
     start = np.random.default_rng([seed, 11]).uniform(p.low, p.high)
     ready = prepare(p.f, start, None, "auto", "auto", Budget(), None, seed)
     found = explore(
-        ready.engine, ready.leaves, ((p.low,), (p.high,)), descents=None, gradients=p.units / 2, target=NEAR
+        ready.engine, ready.leaves, Bounds((p.low,), (p.high,)), descents=None, gradients=p.units / 2, target=NEAR
     )
     p.spent = 2 * found.gradients
     p.hit = p.spent if found.loss <= NEAR else None

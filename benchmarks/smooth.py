@@ -100,12 +100,7 @@ def _network(rng: np.random.Generator) -> Smooth:
 
 
 def _cutest() -> Iterator[Smooth]:
-    root = _folder()
-    for name in ("sif2jax", "sif2jax.cutest", _ROOM):
-        # a package that is not run: only the modules asked for are imported
-        stub = ModuleType(name)
-        stub.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = stub
+    root = stubbed("sif2jax", "sif2jax.cutest", _ROOM)
     files = sorted(root.joinpath(*_ROOM.split(".")[1:]).glob("*.py"))
     sources = {path.stem: path.read_text() for path in files}
     for name in CUTEST:
@@ -113,6 +108,16 @@ def _cutest() -> Iterator[Smooth]:
         problem = getattr(import_module(f"{_ROOM}.{module}"), name)()
         start = np.asarray(problem.y0, np.float64).ravel()
         yield Smooth(name, lambda y, p=problem: p.objective(y, p.args), start)
+
+
+def stubbed(*packages: str) -> Path:
+    """The folder of sif2jax, whose packages are put in place but not run: only the modules asked for are imported."""
+    root = _folder()
+    for name in packages:
+        stub = ModuleType(name)
+        stub.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = stub
+    return root
 
 
 def _folder() -> Path:

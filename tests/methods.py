@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from descenso._types import Method
-from descenso.averaging import EMA, L1, ElasticNet, Last, NonNegative, Polynomial, ScheduleFree
+from descenso.averaging import EMA, L1, Between, ElasticNet, Last, NonNegative, Polynomial, ScheduleFree
 from descenso.methods import (
     BFGS,
     L2,
@@ -26,6 +26,7 @@ from descenso.methods import (
     ZClip,
     named,
 )
+from descenso.methods.bounded import bounded
 from descenso.methods.projected import ProjectedLBFGS
 from descenso.rules import (
     AdaDelta,
@@ -90,6 +91,8 @@ class Case:
 
 LAST = (False, False, False, True)
 """The mask of the last leaf of the network."""
+BOX = Between((-3.0,) * 4, (3.0,) * 4)
+"""Bounds of the leaves of the network."""
 
 
 def fall(peak: float) -> Schedule:
@@ -142,6 +145,7 @@ CASES = [
     Case("l1", Descent(Gradient(), fall(0.8), Last(L1(1e-4)))),
     Case("elastic net", Descent(Gradient(), fall(0.8), Polynomial(proximal=ElasticNet(1e-4, 1e-4)))),
     Case("non-negative", Descent(Gradient(), fall(0.8), ScheduleFree(proximal=NonNegative(LAST))), (), noise=None),
+    Case("between", bounded(Descent(Gradient(), fall(0.8), ScheduleFree()), BOX), (), noise=None),
     Case("prodigy", Prodigy(fall(1.0), d0=1e-3)),
     Case("mechanic", Mechanic(Adam(), fall(1.0), first=1e-3), noise=0.1, scale=0.03),
     Case("online", Online(ByShape(narrow=2)), (*SMOOTH, "logistic", "rosenbrock"), scale=0.03),

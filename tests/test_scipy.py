@@ -231,13 +231,11 @@ def test_hessians_and_their_products_are_used_and_counted():
 @pytest.mark.parametrize(
     "given",
     [
-        {"bounds": [(0, 2), (None, None)]},
-        {"bounds": Bounds([0, 0], [2, 2])},
         {"constraints": {"type": "eq", "fun": np.sum}},
         {"constraints": [{"type": "eq", "fun": np.sum}]},
     ],
 )
-def test_bounds_and_constraints_are_refused(given):
+def test_constraints_are_refused(given):
     with pytest.raises(ArgumentError, match=r"descenso minimises without them(.*\n)*.*SciPy"):
         minimize(rosen, START, jac=rosen_der, method=scipy_method, **given)
 

@@ -7,6 +7,7 @@ from descenso.certificate.batches import BatchGradient, detectable_gradient
 from descenso.certificate.certify import Certificate, certificate, certify, from_batches
 from descenso.certificate.stationary import Stationarity, stationary
 from descenso.certificate.verdict import Verdict
+from descenso.certificate.within import stationary_within
 
 __all__ = [
     "BatchGradient",
@@ -18,4 +19,5 @@ __all__ = [
     "detectable_gradient",
     "from_batches",
     "stationary",
+    "stationary_within",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from descenso._errors import ArgumentError
 from descenso._namespace import ravel
 from descenso._types import Leaves
+from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import Remembered
 from descenso.engine.evaluate import gather
@@ -74,6 +75,7 @@ def detectable_gradient(
     draws: int = LEAST,
     seed: int = 0,
     trace: Trace | None = None,
+    bounds: Bounds | None = None,
 ) -> BatchGradient:
     """Test whether the gradient of the whole is zero, from batches alone.
 
@@ -91,6 +93,7 @@ def detectable_gradient(
         draws: K where `rows` is None.
         seed: of the signs, and of the keys of a loss that takes one.
         trace: what tracing the loss showed, so that compiled code is found again.
+        bounds: of the params; an entry at a bound whose mean gradient points out of it is left out.
 
     Memory: K gradients.
     Source: tr(S^2) as in Chen and Qin 2010, "A two-sample test for high-dimensional data", section 3.
@@ -104,10 +107,14 @@ def detectable_gradient(
     make = lambda: jax.jit(lambda *args: _gram(objective, *args))  # noqa: E731
     gram = make() if trace is None else _remembered.get((objective, is_wide()), trace, make)
     words = np.stack([np.full(k, 2), np.arange(k) + seed % 2**31], axis=1).astype(np.uint32)
-    return tested(np.asarray(gram(leaves, data, order, words), np.float64), order.size, np.random.default_rng(seed))
+    return tested(
+        np.asarray(gram(leaves, data, order, words, bounds), np.float64), order.size, np.random.default_rng(seed)
+    )
 
 
-def _gram(objective: Objective, leaves: Leaves, data: Leaves, order: jax.Array, words: jax.Array) -> jax.Array:
+def _gram(
+    objective: Objective, leaves: Leaves, data: Leaves, order: jax.Array, words: jax.Array, bounds: Bounds | None
+) -> jax.Array:
     """The inner products (K, K) of the gradients of the batches."""
 
     def one(pair):
@@ -116,6 +123,10 @@ def _gram(objective: Objective, leaves: Leaves, data: Leaves, order: jax.Array, 
         return ravel(jax.grad(objective.value)(leaves, batch, as_key(word)), jnp)
 
     g = jax.lax.map(one, (order, words))
+    if bounds is not None:
+        x, low, high = (ravel(tuple(jnp.asarray(leaf) for leaf in side), jnp) for side in (leaves, *bounds))
+        outward = ((x <= low) & (g.mean(0) > 0)) | ((x >= high) & (g.mean(0) < 0))
+        g = jnp.where(outward, 0.0, g)
     return jnp.matmul(g, g.T, precision="highest")
 
 

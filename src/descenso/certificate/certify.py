@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -17,8 +17,10 @@ from descenso.certificate.curvature import DENSE
 from descenso.certificate.stationary import Stationarity
 from descenso.certificate.surface import Surface
 from descenso.certificate.verdict import EFFORTS, Effort, Judged, Verdict, judge
+from descenso.certificate.within import judge_within
 from descenso.data.batches import Order
 from descenso.data.source import in_memory
+from descenso.engine.bounds import Bounds, bounds_of
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import keep_on_disk
 from descenso.engine.engine import key_data
@@ -48,6 +50,8 @@ class Certificate:
         descent: a step of the form of params along which the loss falls, or None. At a saddle its sign is open.
         cost: what it took, in gradients of the whole loss (with batches, of one batch): a Hessian-vector product is 2,
             a loss 1/3.
+        at_bounds: how many params are at a bound; None where there are no bounds. The verdict is then that among the
+            points within them: index, flat and curvature are of the params that no bound holds.
     """
 
     verdict: Verdict
@@ -64,6 +68,7 @@ class Certificate:
     rows: int
     descent: Any
     cost: float
+    at_bounds: int | None = None
 
     @property
     def is_minimum(self) -> bool:
@@ -79,6 +84,7 @@ class Certificate:
             if self.verdict is Verdict.FLAT
             else kind
         )
+        kind = kind if self.at_bounds is None else f"{kind} within bounds"
         on = f", for the loss over these {self.rows:,} rows" if self.rows else ""
         return f"{kind}{on}: {self.detail}; {self.stationarity}; {self.cost:,.0f} gradients"
 
@@ -91,6 +97,7 @@ def certify(
     effort: str = "quick",
     batch_size: int | str = "auto",
     seed: int = 0,
+    bounds: Any = None,
 ) -> Certificate:
     """Say what kind of point `params` are: a minimum, a saddle, a plateau, a kink, or none that can be told.
 
@@ -107,6 +114,8 @@ def certify(
         batch_size: "all" takes the loss over all rows; a number compares batches of so many; "auto" takes all up to
             20,000 rows and 512 params, else batches.
         seed: of what is random: directions, signs, batches. Directions hang on the params as well.
+        bounds: between what values the params may lie, as in `minimize`: it is then asked what kind of point it is
+            among those. A test of batches takes none.
 
     Raises:
         ArgumentError: an argument is not what it must be, or there are fewer than 16 batches.
@@ -119,8 +128,15 @@ def certify(
     keep_on_disk()
     ready = _ready(loss, params, data)
     batch = _batch(batch_size, ready, EFFORTS[effort])
+    box = bounds_of(bounds, ready.objective.tree, ready.leaves)
+    if box is not None and (outside := box.outside(ready.leaves)):
+        raise ArgumentError(f"{outside:,} of the `params` lie outside `bounds`. All must be within.")
     if batch is None:
-        return certificate(ready.objective, ready.leaves, ready.data, ready.rows, effort, seed=seed, trace=ready.trace)
+        return certificate(
+            ready.objective, ready.leaves, ready.data, ready.rows, effort, seed=seed, trace=ready.trace, bounds=box
+        )
+    if box is not None:
+        raise ArgumentError("`bounds` were given. From batches, or with a key, a point is certified without them.")
     rows = _rows_of(ready.rows, batch, EFFORTS[effort].batches, seed) if ready.rows else None
     draws = EFFORTS[effort].batches
     return from_batches(
@@ -137,13 +153,16 @@ def certificate(
     *,
     seed: int = 0,
     trace: Trace | None = None,
+    bounds: Bounds | None = None,
 ) -> Certificate:
     """The certificate of the loss over all `rows` of `data`, or without data, at `leaves`; see `certify`."""
     surface = Surface(objective, leaves, data, key_data(0, 0), trace)
     # the directions are random, and the same when asked again; none is the same for all losses
     rng = np.random.default_rng([seed % 2**32, crc32(surface.x.tobytes())])
-    judged = judge(surface, EFFORTS[effort], rng)
-    return _certificate(judged, surface, objective, rows)
+    if bounds is None:
+        return _certificate(judge(surface, EFFORTS[effort], rng), surface, objective, rows)
+    judged, count = judge_within(surface, *bounds.flat, EFFORTS[effort], rng)
+    return replace(_certificate(judged, surface, objective, rows), at_bounds=count)
 
 
 def from_batches(found: BatchGradient) -> Certificate:

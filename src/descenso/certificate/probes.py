@@ -50,7 +50,10 @@ def along(surface: Surface, directions: np.ndarray, doubt: float, nearest: float
     count = 1 + max(3, int(np.ceil(np.log(farthest / nearest) / np.log(_APART))))
     lengths = farthest * _APART ** np.arange(1.0 - count, 1.0)
     units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    steps = np.concatenate([units, -units])[:, None] * lengths[:, None]  # (sides, count, n)
+    steps = surface.inside(np.concatenate([units, -units])[:, None] * lengths[:, None])  # (sides, count, n)
+    steps = steps[np.any(steps[:, -1], axis=-1)]  # a side that leaves the bounds at once is none
+    if not len(steps):
+        return Sides(0, 0, 0, 0.0, None)
     told = np.array([0, 0, 0])
     descent = None
     change = _changes(surface, steps, f)
@@ -62,7 +65,8 @@ def along(surface: Surface, directions: np.ndarray, doubt: float, nearest: float
         told[turn] += 1
         if turn < 0 and descent is None:
             descent = step
-    return Sides(int(told[1]), int(told[-1]), int(told[0]), farthest, descent)
+    reached = float(np.linalg.norm(steps[:, -1], axis=-1).min())  # the farthest, where no bound is nearer
+    return Sides(int(told[1]), int(told[-1]), int(told[0]), reached, descent)
 
 
 def _changes(surface: Surface, steps: np.ndarray, f: float) -> np.ndarray:
@@ -99,8 +103,9 @@ def jumps(surface: Surface, largest: float, noise: float, g: np.ndarray, rng: np
     if np.any(g):
         d = np.concatenate([d, g[None]])
     d *= surface.scale / np.linalg.norm(d, axis=1, keepdims=True)
-    far = max(1e-3, 30 * surface.eps**0.5)
-    wide, narrow = _across(surface, far * d), _across(surface, far / 100 * d)
+    d *= max(1e-3, 30 * surface.eps**0.5)
+    d = -surface.inside(-surface.inside(d))
+    wide, narrow = _across(surface, d), _across(surface, d / 100)
     size = np.linalg.norm(narrow, axis=1)
     stays = size > 0.3 * np.linalg.norm(wide, axis=1)
     same = np.linalg.norm(wide - narrow, axis=1) <= 0.5 * size

@@ -98,7 +98,7 @@ def at_rest(
     if not (isfinite(f) and isfinite(norm)):
         return Stationarity(norm, inf, inf, inf, inf, inf, False, False, surface.spent - before), np.zeros_like(g)
     noise, shift = _noise(surface, g, rng)
-    largest = _elsewhere(surface, rng) if largest is None else largest
+    largest = elsewhere(surface, rng) if largest is None else largest
     model = _model(surface, g)
     resolution = max(10 * surface.eps * abs(f), shift)
     step = float(np.linalg.norm(model.step))
@@ -126,7 +126,8 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else 0.0
 
 
-def _elsewhere(surface: Surface, rng: np.random.Generator) -> float:
+def elsewhere(surface: Surface, rng: np.random.Generator) -> float:
+    """The size of the gradient at the length of the params away from the point."""
     d = rng.standard_normal((_AWAY, surface.n))
     d *= surface.scale / np.linalg.norm(d, axis=1, keepdims=True)
     return _median(np.linalg.norm(surface.gradients(surface.x + d), axis=1))

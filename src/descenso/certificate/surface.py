@@ -114,6 +114,10 @@ class Surface:
         """The points as the params can hold them."""
         return np.stack([self._numbers(ravel(unravel(self._row(p), self._leaves, jnp), jnp)) for p in points])
 
+    def inside(self, steps: np.ndarray) -> np.ndarray:
+        """The steps (..., n), each cut where it would leave the bounds: there are none."""
+        return steps
+
     def leaves_of(self, vector: np.ndarray) -> Leaves:
         """A vector (n,) as leaves of the shapes and dtypes of the params."""
         return unravel(self._row(vector), self._leaves, jnp)

@@ -55,6 +55,7 @@ def identify(ready: Prepared, budget: Budget, stop: Stop, watch: Any) -> Identit
         "horizon": ready.pilot.horizon if ready.pilot else None,
         "watch.every": getattr(watch, "every", None),
         "escape": ready.certify if ready.escape else False,
+        "bounds": None if engine.bounds is None else [[_print_of(leaf) for leaf in side] for side in engine.bounds],
         "params": [[name, *_form(leaf)] for name, leaf in zip(tree.names, ready.leaves, strict=True)],
         "precision": str(jnp.result_type(float)),
     }

@@ -38,11 +38,15 @@ def proven(engine: Engine, leaves: Leaves, ended: Stop, largest: float, times: i
 
 
 def _at_rest(engine: Engine, leaves: Leaves, ended: Stop, largest: float) -> tuple[Stop, float]:
-    from descenso.certificate import stationary
+    from descenso.certificate import stationary, stationary_within
 
     if not has_products(engine, leaves):
         return ended, 0.0
-    found = stationary(engine.objective, leaves, engine.data, largest=largest, trace=engine.trace)
+    known = {"largest": largest, "trace": engine.trace}
+    if engine.bounds is None:
+        found = stationary(engine.objective, leaves, engine.data, **known)
+    else:
+        found = stationary_within(engine.objective, leaves, engine.data, engine.bounds, **known)
     reason = Reason.CONVERGED if found.zero else Reason.PLATEAU
     return Stop(reason, f"{ended.why} ({found})"), found.cost
 
@@ -50,7 +54,9 @@ def _at_rest(engine: Engine, leaves: Leaves, ended: Stop, largest: float) -> tup
 def _in_noise(engine: Engine, leaves: Leaves, ended: Stop, times: int) -> tuple[Stop, float]:
     from descenso.certificate import detectable_gradient
 
-    found = detectable_gradient(engine.objective, leaves, engine.data, _batches(engine, times), trace=engine.trace)
+    found = detectable_gradient(
+        engine.objective, leaves, engine.data, _batches(engine, times), trace=engine.trace, bounds=engine.bounds
+    )
     reason = Reason.PLATEAU if found.seen else Reason.NOISE_FLOOR
     return Stop(reason, f"{ended.why}; {found}"), found.cost
 
@@ -74,9 +80,18 @@ def certified(engine: Engine, leaves: Leaves, effort: str) -> Certificate | None
         if not has_products(engine, leaves):
             return None
         return certificate(
-            engine.objective, leaves, engine.data, engine.rows, effort, seed=engine.seed, trace=engine.trace
+            engine.objective,
+            leaves,
+            engine.data,
+            engine.rows,
+            effort,
+            seed=engine.seed,
+            trace=engine.trace,
+            bounds=engine.bounds,
         )
     if engine.stream is not None or 0 < engine.rows < 2 * _BATCHES:
         return None
     rows = _batches(engine) if engine.rows else None
-    return from_batches(detectable_gradient(engine.objective, leaves, engine.data, rows, trace=engine.trace))
+    return from_batches(
+        detectable_gradient(engine.objective, leaves, engine.data, rows, trace=engine.trace, bounds=engine.bounds)
+    )

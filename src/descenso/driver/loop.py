@@ -42,6 +42,7 @@ def minimize(
     *,
     method: str | Method | Any = "auto",
     batch_size: int | str = "auto",
+    bounds: Any = None,
     budget: Budget | None = None,
     stop: Stop | None = None,
     validate: Any = None,
@@ -67,12 +68,15 @@ def minimize(
             learning rate found by a race. Or a name ("adam"), a method such as
             `Descent(rules.Adam(), step_sizes.Constant(1e-3))`, or an optax transformation.
         batch_size: rows of a batch: a number from 1 to all, "all", or "auto".
+        bounds: between what values the params stay: a pair (low, high), each a number, None for none, or a pytree like
+            `params` of numbers, None, or arrays that broadcast to the leaf; infinite for none. A start outside is
+            moved to the nearest bound. See docs/deterministic.md.
         budget: what the run may spend; without one it goes on until it has arrived.
         stop: when it has arrived.
         validate: data of the same form to validate on; the params of the best validation loss are returned.
         restarts: how often to descend from elsewhere before the run starts from the best point that this found: a
             number of descents, or `Budget(gradients=...)`. It leads out of local minima; `result.basins` are those
-            found. With data it descends on the same 4,096 rows each time.
+            found, between the `bounds` where there are some. With data it descends on the same 4,096 rows each time.
         seed: of the order of the rows, the PRNG keys and the restarts; the same seed gives the same run.
         certify: whether to say at the end what kind of point it is: "quick", "thorough", or False; "auto" is "quick"
             where a run without data came to rest. It goes to `result.certificate`; see `descenso.certify` for its cost.
@@ -102,7 +106,7 @@ def minimize(
     check_certify(certify, escape)
     check_restarts(restarts, checkpoint)
     plan = as_checkpoint(checkpoint, resume)
-    ready = prepare(loss, params, data, method, batch_size, budget, validate, seed)
+    ready = prepare(loss, params, data, method, batch_size, budget, validate, seed, bounds)
     ready = replace(ready, certify=certify, escape=escape and ready.ladder is not None)
     with watching(terminate=plan is not None) as interrupt, keeping(plan, ready, budget, stop, watch) as keeper:
         spending = Spending(budget, ready.steps, interrupt, started)

@@ -12,6 +12,7 @@ import numpy as np
 from descenso._errors import ArgumentError
 from descenso._masks import Mask
 from descenso._types import Leaves, Method
+from descenso.averaging import Between
 from descenso.driver.inputs import (
     check_batch,
     most_steps,
@@ -21,6 +22,7 @@ from descenso.driver.inputs import (
     told,
     validation_of,
 )
+from descenso.engine.bounds import Bounds, bounds_of
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import keep_on_disk
 from descenso.engine.engine import Engine, key_data
@@ -28,6 +30,8 @@ from descenso.engine.evaluate import block_rows
 from descenso.engine.objective import Objective, inspect_loss, parted, takes_key
 from descenso.engine.tree import Tree, flatten
 from descenso.methods.bfgs import BFGS, quasi_newton
+from descenso.methods.bounded import bounded
+from descenso.methods.projected import ProjectedLBFGS
 from descenso.pilot.auto import Pilot
 from descenso.pilot.deterministic import Ladder
 from descenso.pilot.hidden import hidden_matrices, in_words
@@ -64,7 +68,15 @@ class Prepared:
 
 
 def prepare(
-    loss: Callable, params: Any, data: Any, method: Any, batch_size: Any, budget: Budget, validate: Any, seed: int
+    loss: Callable,
+    params: Any,
+    data: Any,
+    method: Any,
+    batch_size: Any,
+    budget: Budget,
+    validate: Any,
+    seed: int,
+    bounds: Any = None,
 ) -> Prepared:
     """Check everything that can be checked before a step is made; see `minimize` for the arguments and errors."""
     if not callable(loss):
@@ -72,6 +84,8 @@ def prepare(
     keep_on_disk()
     tree, leaves = flatten(params)
     method = method if isinstance(method, str) and method == "auto" else _named_or_checked(method, tree)
+    box = bounds_of(bounds, tree, leaves)
+    leaves, moved = (leaves, "") if box is None else _started(box, leaves)
     stream, data, notes = stream_of(data)
     source, structure = (None, jax.tree.structure(data)) if stream else source_of(data, "data")
     form, own = parted(loss)
@@ -91,15 +105,18 @@ def prepare(
     raced = method == "auto" and (batch is not None or objective.keyed)
     hidden = hidden_matrices(objective, leaves, one_batch, key) if raced else ()
     chosen, pilot, how = _method(method, size, batch, steps, budget, objective.keyed, hidden)
+    if box is not None:
+        chosen, how = _within(box, chosen, how, searches=method == "auto" and pilot is None, size=size)
     how = in_words(hidden, tree.names) if any(hidden) else how
     findings += [Finding("method", 0, how)] if how else []
+    findings += [Finding("bounds", 0, moved)] if moved else []
     if trace.convolves and jax.default_backend() == "cpu":
         findings.append(
             Finding("engine", 0, "the loss holds convolutions: steps are compiled one by one, not in a loop")
         )
     findings += [Finding("data", 0, note) for note in notes]
     findings += [Finding("stream", 0, told(stream, int(seed)))] if stream else []
-    engine = Engine(objective, chosen, (*arrays, *own), rows, batch, int(seed), trace, stream)
+    engine = Engine(objective, chosen, (*arrays, *own), rows, batch, int(seed), trace, stream, box)
     if source and batch is None and not _is_mean(engine, leaves):
         engine = replace(engine, objective=replace(objective, blocked=False))
         findings.append(Finding("engine", 0, "the loss is not a mean over rows: all rows are evaluated at once"))
@@ -150,6 +167,24 @@ def _method(
         affordable = max(1, int(budget.gradients / 1.25))
         steps = affordable if steps is None else min(steps, affordable)
     return pilot_method(anytime=steps is None, hidden=hidden), Pilot(steps), ""
+
+
+def _started(box: Bounds, leaves: Leaves) -> tuple[Leaves, str]:
+    """The start within the bounds, and a sentence where it was not."""
+    outside = box.outside(leaves)
+    if not outside:
+        return leaves, ""
+    total = sum(leaf.size for leaf in leaves)
+    return box.clip(leaves), f"{outside:,} of {total:,} params started outside their bounds: moved to the nearest bound"
+
+
+def _within(box: Bounds, method: Method, how: str, *, searches: bool, size: int) -> tuple[Method, str]:
+    """The method kept within the bounds, and the sentence on how it was chosen."""
+    if searches:
+        return ProjectedLBFGS(), f"projected L-BFGS, for {size:,} params with bounds and the same loss at every step"
+    if hasattr(method, "within"):
+        return method, how
+    return bounded(method, Between(*box.sides)), how
 
 
 def _check_search(method: Any, batch: int | None, keyed: bool) -> None:

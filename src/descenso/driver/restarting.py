@@ -40,7 +40,7 @@ def restarted(ready: Prepared, restarts: int | Budget, spending: Spending) -> tu
     found = explore(
         engine,
         ready.leaves,
-        None,
+        engine.bounds,
         descents=None if by_budget else int(restarts),
         gradients=limit,
         halted=lambda: spending.halted,

@@ -73,6 +73,7 @@ class Run:
             # a pilot that knows its horizon has planned every step up to it
             floor=self.stop.floor and not (self.pilot and self.pilot.horizon),
             endless=self.endless,
+            norm="gradient norm" if self.engine.bounds is None else "projected gradient norm",
         )
 
     def watchers(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from descenso._types import Leaves, Method
 from descenso.data.batches import Order
 from descenso.data.stream import Stream
+from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
 from descenso.engine.compile_cache import Remembered
 from descenso.engine.evaluate import batch_losses, mean_loss
@@ -67,6 +68,7 @@ class Engine:
         trace: what tracing the loss showed; decides whether compiled code can be used again.
         stream: where the rows come from if they are too many to hold, else None; `data` are then the arrays of the
             loss alone.
+        bounds: of the params, None without.
     """
 
     objective: Objective
@@ -77,6 +79,7 @@ class Engine:
     seed: int
     trace: Trace
     stream: Stream | None = None
+    bounds: Bounds | None = None
     programs: Programs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -88,7 +91,11 @@ class Engine:
     def start(self, leaves: Leaves) -> RunState:
         """The state before the first step."""
         scale = jnp.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype))
-        return RunState(leaves, self.programs.init(leaves), scale, 0, key_data(self.seed >> 32, self.seed))
+        state, within = self.programs.init(leaves), getattr(self.method, "within", None)
+        if self.bounds is not None and within is not None:
+            # part of the state, not of the code: other bounds compile nothing again
+            state = within(state, *self.bounds, xp=jnp)
+        return RunState(leaves, state, scale, 0, key_data(self.seed >> 32, self.seed))
 
     @property
     def longest(self) -> int:
@@ -163,7 +170,8 @@ class Engine:
     def answer(self, state: RunState) -> Leaves:
         """The point that the method gives as its answer, in the dtypes of the params."""
         point = self.method.eval_params(state.params, state.method)
-        return tuple(p.astype(x.dtype) for p, x in zip(point, state.params, strict=True))
+        answer = tuple(p.astype(x.dtype) for p, x in zip(point, state.params, strict=True))
+        return answer if self.bounds is None else self.bounds.clip(answer)
 
     def mean_loss(self, leaves: Leaves, data: Leaves | None = None) -> float:
         """The loss over all rows of `data`, by default the training data.

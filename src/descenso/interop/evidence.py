@@ -10,6 +10,7 @@ from descenso.certificate.curvature import curvature
 from descenso.certificate.stationary import at_rest
 from descenso.certificate.surface import Surface
 from descenso.certificate.verdict import EFFORTS, judge
+from descenso.certificate.within import judge_within, rest_within
 from descenso.interop.differences import sides
 from descenso.interop.function import Function, Point
 from descenso.interop.surroundings import Surroundings
@@ -22,12 +23,20 @@ _DOUBLINGS = 30
 _PRODUCTS, _DELTA = 64, 1e-2  # of Lanczos, above 512 params
 
 
+def resting(f: Function, point: Point) -> np.ndarray:
+    """What of the gradient (n,) is left to descend on: x - P(x - g) within bounds, all of it without."""
+    if f.box is None:
+        return point.grads
+    return -np.clip(-point.grads, f.box[0] - point.x, f.box[1] - point.x)
+
+
 def rests(f: Function, point: Point, largest: float) -> tuple[bool, str]:
     """Whether the gradient at the point cannot be told from zero, and how that was measured."""
     if not f.exact:
         error = f.error(point)
-        return float(np.linalg.norm(point.grads)) <= error, f"its differences are right to {error:.1g}"
-    found, _ = at_rest(_surface(f, point), np.random.default_rng(0), largest)
+        return float(np.linalg.norm(resting(f, point))) <= error, f"its differences are right to {error:.1g}"
+    surface, rng = _surface(f, point), np.random.default_rng(0)
+    found = at_rest(surface, rng, largest)[0] if f.box is None else rest_within(surface, *f.box, rng, largest)
     return found.zero, str(found)
 
 
@@ -46,6 +55,8 @@ class Curved(NamedTuple):
 def curved(f: Function, point: Point) -> Curved:
     """The curvature at a point where the gradient is zero; where some of it is zero too, the loss is probed."""
     surface, rng = _surface(f, point), np.random.default_rng(0)
+    if f.box is not None:
+        return _curved_within(surface, f.box, rng)
     found = curvature(surface, np.zeros_like(point.x), rng, _PRODUCTS, _DELTA)
     seen = f"curvature from {found.lowest:.3g} to {found.largest:.3g}"
     if not found.negative and (found.flat or not len(found.values)):
@@ -54,17 +65,27 @@ def curved(f: Function, point: Point) -> Curved:
     return Curved(found.lowest, found.largest, seen, found.vectors[0] if found.negative else None)
 
 
+def _curved_within(surface: Surface, box: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> Curved:
+    judged, _ = judge_within(surface, *box, EFFORTS["quick"], rng)
+    found, told = judged.curvature, f"{judged.verdict} within bounds: {judged.detail}"
+    falls = judged.verdict in ("saddle", "maximum", "degenerate")
+    extremes = (np.nan, np.nan) if found is None else (found.lowest, found.largest)
+    return Curved(*extremes, told, judged.descent if falls else None)
+
+
 def beside(f: Function, point: Point, direction: np.ndarray) -> Point | None:
     """The lowest point along the direction, on either side, at steps that double while the loss falls; None if none."""
     unit = direction / np.linalg.norm(direction)
+    inside = (lambda x: x) if f.box is None else (lambda x: np.clip(x, *f.box))
     first = _OFF * max(float(np.linalg.norm(point.x)), 1.0)
     lowest, at = point.loss, None
     for step in (first * unit, -first * unit):
         for k in range(_DOUBLINGS):
-            loss = f.loss(point.x + 2.0**k * step)
+            x = inside(point.x + 2.0**k * step)
+            loss = f.loss(x)
             if not loss < lowest:
                 break
-            lowest, at = loss, point.x + 2.0**k * step
+            lowest, at = loss, x
     return None if at is None else f.at(at)
 
 
@@ -73,8 +94,9 @@ def bottomless(f: Function, start: Point, point: Point) -> str:
     if not point.loss < -_DEEP * abs(start.loss):
         return ""
     way, lowest, t = point.x - start.x, point.loss, 1.0
+    inside = (lambda x: x) if f.box is None else (lambda x: np.clip(x, *f.box))
     with np.errstate(over="ignore", invalid="ignore"):
-        while np.isfinite(x := start.x + t * way).all() and np.isfinite(lowest):
+        while np.isfinite(x := inside(start.x + t * way)).all() and np.isfinite(lowest):
             loss = f.loss(x)
             if not (loss < lowest or t == 1.0):
                 return ""
@@ -85,8 +107,8 @@ def bottomless(f: Function, start: Point, point: Point) -> str:
 def doubt_of_jac(f: Function, point: Point) -> str:
     """What the loss says of the slope along the gradient, where that disagrees with `jac`; "" where it does not."""
     norm = float(np.linalg.norm(point.grads))
-    if f.jac is None or not norm > 0:
-        return ""
+    if f.jac is None or f.box is not None or not norm > 0:
+        return ""  # within bounds there may be no room to measure it
     behind, ahead, doubt = sides(f.loss, point, point.grads / norm)
     if abs(ahead - behind) > _WRONG * norm + doubt:
         return f"; a kink: along the gradient the slope is {behind:.3g} before the point and {ahead:.3g} behind it"

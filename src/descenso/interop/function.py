@@ -55,6 +55,7 @@ class Function:
         scheme: one of `SCHEMES`; "auto" takes JAX where `fun` can be traced, else forward differences while they are
             good enough and central ones from then on.
         share: the step of differences as a share of max(1, |x_i|), or None.
+        box: low and high (n,), outside which nothing is asked; None without.
 
     Attributes:
         exact: whether the gradient is one, not differences of the loss. products: the same of the Hessian.
@@ -69,6 +70,7 @@ class Function:
     hessp: Callable | None = None
     scheme: str = "auto"
     share: float | None = None
+    box: differences.Box | None = None
 
     def __post_init__(self):
         if self.scheme not in SCHEMES:
@@ -133,8 +135,8 @@ class Function:
             return vector(self._jac(x), len(x), "jac")
         self._differenced += 1
         if self._central:
-            return differences.central(self.loss, x, loss, self.share or differences.CENTRAL)
-        return differences.forward(self.loss, x, loss, self.share or differences.FORWARD)
+            return differences.central(self.loss, x, loss, self.share or differences.CENTRAL, self.box)
+        return differences.forward(self.loss, x, loss, self.share or differences.FORWARD, self.box)
 
     def sharpen(self) -> bool:
         """Go from forward to central differences; False where there is nothing better than what is there."""
@@ -149,7 +151,7 @@ class Function:
         rounding = differences.rounding(point.x, point.loss, self.share or usual)
         if self._central:
             return rounding
-        better = differences.central(self.loss, point.x, point.loss)
+        better = differences.central(self.loss, point.x, point.loss, box=self.box)
         return rounding + float(np.linalg.norm(better - point.grads))
 
     def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -164,7 +166,25 @@ class Function:
                 return np.asarray(self._programs.product((jnp.asarray(x),), (jnp.asarray(v),), self._own), np.float64)
         length = float(np.linalg.norm(v))
         t = differences.CENTRAL * max(1.0, float(np.linalg.norm(x))) / (length or 1.0)
-        return (self.at(x + t * v).grads - self.at(x - t * v).grads) / (2 * t)
+        ahead, behind = x + t * v, x - t * v
+        if self.box is not None:
+            # each entry goes as far as there is room, and one without any does not go
+            ahead, behind = np.clip(ahead, *self.box), np.clip(behind, *self.box)
+            if not np.array_equal(ahead - x, x - behind):
+                return self._beside(x, v, t)
+        return (self.at(ahead).grads - self.at(behind).grads) / (2 * t)
+
+    def _beside(self, x: np.ndarray, v: np.ndarray, t: float) -> np.ndarray:
+        """The sum of H e_i v_i by differences on the side that has room: where a direction would leave the box."""
+        assert self.box is not None
+        total, here = np.zeros_like(x), self.at(x).grads
+        for i in np.flatnonzero(v):
+            h = np.zeros_like(x)
+            h[i] = t if x[i] + t <= self.box[1][i] else -t
+            moved = np.clip(x + h, *self.box)
+            if moved[i] != x[i]:
+                total += v[i] * (self.at(moved).grads - here) / (moved[i] - x[i])
+        return total
 
     def _hessian(self, x: np.ndarray, hess: Called) -> Any:
         if self._curved is None or not np.array_equal(self._curved[0], x):

@@ -13,9 +13,14 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from descenso._errors import ArgumentError, ParamsError
 from descenso._types import Method
+from descenso.averaging import Between
+from descenso.engine.bounds import bound_of, check_order
+from descenso.interop.differences import Box
 from descenso.interop.function import Function, Point
 from descenso.interop.walk import Limits, Walk
 from descenso.methods import NewtonCG, named, quasi_newton
+from descenso.methods.bounded import bounded
+from descenso.methods.projected import ProjectedLBFGS
 from descenso.result import SCIPY_STATUS
 
 _FEW = 64  # params up to which all curvatures are looked at unasked
@@ -49,11 +54,14 @@ def scipy_method(
 
     `fun` is NumPy or JAX, all of it in float64. With `hess` or `hessp` it is Newton's method, else BFGS, above 512
     params L-BFGS; where no lower point is found though the gradient is not zero, Newton's method goes on from there.
+    With `bounds` it is a projected L-BFGS, and what is said of the gradient g is said of x - P(x - g), P the nearest
+    point within; `fun` and `jac` are asked nothing outside.
 
     Args:
-        fun, x0, args, jac, hess, hessp, callback: as in SciPy. Without `jac` the gradient is JAX's where `fun` can be
+        fun, x0, args, jac, hess, hessp, bounds, callback: as in SciPy; an `x0` outside the bounds is moved to the
+            nearest one. Without `jac` the gradient is JAX's where `fun` can be
             traced, else made of finite differences.
-        bounds, constraints: must not be there; bounds that are all infinite are none.
+        constraints: must not be there.
         tol, gtol: the largest absolute entry of the gradient that counts as zero; None takes a gradient norm of 1e-8 of
             the largest seen.
         maxiter: moves from one accepted point to the next; None takes 200 for each param, at least 1000.
@@ -81,10 +89,12 @@ def scipy_method(
         # the third frame from here is the caller of SciPy
         warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
     x = _start(x0)
-    _refuse(bounds, constraints)
+    _refuse(constraints)
+    box = _box(bounds, x)
+    x, moved = (x, "") if box is None else _inside(x, box)
     args = args if isinstance(args, tuple) else (args,)
     fun, jac, differentiate = _gradient(fun, jac, differentiate)
-    f = Function(fun, x, args, jac, _callable(hess), _callable(hessp), differentiate, finite_diff_rel_step)
+    f = Function(fun, x, args, jac, _callable(hess), _callable(hessp), differentiate, finite_diff_rel_step, box)
     kept: list[np.ndarray] = [x]
     tell = _teller(callback, kept if return_all else None)
     calls = inf if maxfev is None else maxfev
@@ -97,7 +107,7 @@ def scipy_method(
         jac=walk.at.grads,
         success=SCIPY_STATUS[ended.reason] == 0,
         status=SCIPY_STATUS[ended.reason],
-        message="; ".join(filter(None, (ended.why, f.told))),
+        message="; ".join(filter(None, (ended.why, f.told, moved))),
         nfev=f.nfev,
         njev=f.njev,
         nhev=f.nhev,
@@ -120,28 +130,39 @@ def _start(x0: Any) -> np.ndarray:
     return x.astype(np.float64)
 
 
-def _refuse(bounds: Any, constraints: Any) -> None:
-    """Raise where there are bounds or constraints."""
+def _refuse(constraints: Any) -> None:
+    """Raise where there are constraints."""
     if isinstance(constraints, dict) or (constraints is not None and np.size(constraints)):
         raise ArgumentError(
             "`constraints` were given. descenso minimises without them.",
             hint='method="SLSQP" or "trust-constr" of SciPy takes them',
         )
+
+
+def _box(bounds: Any, x: np.ndarray) -> Box | None:
+    """SciPy's Bounds, or a (low, high) for each entry where None is none, as two vectors; None where all is open."""
     if bounds is None:
-        return
-    pairs = np.array(_ends(bounds), np.float64)
-    if np.isfinite(pairs).any():
-        raise ArgumentError(
-            "`bounds` were given. This method of descenso minimises without them.",
-            hint='method="L-BFGS-B" of SciPy takes them; or write x = exp(z) and descend on z',
-        )
-
-
-def _ends(bounds: Any) -> list:
-    """The lower and upper ends of SciPy's Bounds, or of pairs, where None is none; infinite where there is none."""
+        return None
     if hasattr(bounds, "lb"):
-        return [np.broadcast_arrays(bounds.lb, bounds.ub)]
-    return [[-inf if low is None else low, inf if high is None else high] for low, high in bounds]
+        sides = [bounds.lb, bounds.ub]
+    else:
+        pairs = list(bounds)
+        if len(pairs) != len(x) or not all(np.size(pair) == 2 for pair in pairs):
+            raise ArgumentError(
+                f"`bounds` has {len(pairs)} entries. With {len(x)} params it must be {len(x)} pairs (low, high), or a "
+                "scipy.optimize.Bounds."
+            )
+        sides = [list(side) for side in zip(*pairs, strict=True)]
+    low, high = bound_of(sides[0], "lower", -inf, "`x0`", x), bound_of(sides[1], "upper", inf, "`x0`", x)
+    check_order("x", low, high)
+    return (low, high) if np.isfinite([low, high]).any() else None
+
+
+def _inside(x: np.ndarray, box: Box) -> tuple[np.ndarray, str]:
+    """The start within the bounds, and a sentence where it was not."""
+    inside = np.clip(x, *box)
+    outside = int(np.sum(inside != x))
+    return inside, f"{outside:,} of {len(x):,} params started outside their bounds" if outside else ""
 
 
 def _gradient(fun: Callable, jac: Any, differentiate: str) -> tuple[Callable, Callable | None, str]:
@@ -176,10 +197,18 @@ def _looks(certify: bool | str, f: Function, n: int) -> bool:
 def _methods(asked: str | Method, f: Function, n: int) -> list[Method]:
     """The methods to try, in order."""
     if asked != "auto":
-        return [named(asked) if isinstance(asked, str) else asked]
+        method = named(asked) if isinstance(asked, str) else asked
+        return [method if f.box is None or hasattr(method, "within") else bounded(method, _sides(f.box))]
+    if f.box is not None:
+        return [ProjectedLBFGS()]
     if f.hess is not None or f.hessp is not None:
         return [NewtonCG(), quasi_newton(n)]
     return [quasi_newton(n), NewtonCG()] if f.exact else [quasi_newton(n)]
+
+
+def _sides(box: Box) -> Between:
+    low, high = (tuple(side.tolist()) for side in box)
+    return Between((low,), (high,))
 
 
 def _teller(callback: Callable | None, kept: list[np.ndarray] | None) -> Callable[[Point], bool]:

@@ -52,6 +52,10 @@ class Surroundings:
         point = self.x if at is None else at
         return np.stack([self._f.product(point, v) for v in directions])
 
+    def inside(self, steps: np.ndarray) -> np.ndarray:
+        """The steps (..., n), each cut where it would leave the bounds: there are none."""
+        return steps
+
     def rounded(self, points: np.ndarray) -> np.ndarray:
         """The points as the params can hold them."""
         return points

@@ -68,6 +68,15 @@ class Walk:
     def __post_init__(self):
         self.start, self.left = self.at, list(self.methods)
 
+    @property
+    def _rest(self) -> np.ndarray:
+        """What of the gradient is left to descend on."""
+        return evidence.resting(self.f, self.at)
+
+    @property
+    def _name(self) -> str:
+        return "gradient" if self.f.box is None else "projected gradient"
+
     def to_the_end(self) -> Stop:
         """Why it ended; `at` is then the answer."""
         if not self.at.finite:
@@ -86,7 +95,7 @@ class Walk:
 
     def _down(self) -> Stop:
         """From the point that it stands at, with all methods."""
-        self.largest = max(self.largest, float(np.linalg.norm(self.at.grads)))
+        self.largest = max(self.largest, float(np.linalg.norm(self._rest)))
         self.left = list(self.methods)
         return self._arrived() or self._descend(self.left.pop(0))
 
@@ -105,6 +114,9 @@ class Walk:
         self.method = type(method).__name__
         params = (self.at.x.copy(),)
         state = method.init(params, xp=np)
+        if self.f.box is not None and (within := getattr(method, "within", None)) is not None:
+            low, high = self.f.box
+            state = within(state, (low,), (high,), xp=np)
         seen = {self.at.x.tobytes(): self.at}
         while True:
             if self.f.nfev >= self.limits.calls:
@@ -135,7 +147,7 @@ class Walk:
         """Stand at the point; why the descent is over there, None if it is not."""
         self.at = point
         self.moves += 1
-        norm = float(np.linalg.norm(self.at.grads))
+        norm = float(np.linalg.norm(self._rest))
         self.largest = max(self.largest, norm)
         if self.tell(self.at):
             return Stop(Reason.INTERRUPTED, "the callback raised StopIteration")
@@ -156,19 +168,20 @@ class Walk:
             self.at = self.f.at(self.at.x)
             if not self._small():
                 return None
-        norm = float(np.linalg.norm(self.at.grads))
+        norm = float(np.linalg.norm(self._rest))
         if self.limits.gtol is not None:
-            largest = float(np.abs(self.at.grads).max())
-            return Stop(Reason.CONVERGED, f"no entry of the gradient is above {largest:.3g}, gtol {self.limits.gtol:g}")
+            largest = float(np.abs(self._rest).max())
+            told = f"no entry of the {self._name} is above {largest:.3g}, gtol {self.limits.gtol:g}"
+            return Stop(Reason.CONVERGED, told)
         if self.largest == 0 or self.moves == 0:
             return Stop(Reason.CONVERGED, "the gradient is zero at the start")
-        told = f"the gradient norm fell to {norm:.3g}, below {_VANISHED:g} of the largest seen, {self.largest:.3g}"
+        told = f"the {self._name} norm fell to {norm:.3g}, below {_VANISHED:g} of the largest seen, {self.largest:.3g}"
         return Stop(Reason.CONVERGED, told)
 
     def _small(self) -> bool:
         if self.limits.gtol is not None:
-            return bool(np.abs(self.at.grads).max() <= self.limits.gtol)
-        return bool(np.linalg.norm(self.at.grads) <= _VANISHED * self.largest)
+            return bool(np.abs(self._rest).max() <= self.limits.gtol)
+        return bool(np.linalg.norm(self._rest) <= _VANISHED * self.largest)
 
     def _sharpen(self) -> bool:
         sharper = self.f.sharpen()
@@ -180,7 +193,7 @@ class Walk:
         return Stop(Reason.UNBOUNDED, fell) if fell else None
 
     def _spent(self, what: str) -> Stop:
-        return Stop(Reason.BUDGET, f"{what}, and the gradient norm is {np.linalg.norm(self.at.grads):.3g}")
+        return Stop(Reason.BUDGET, f"{what}, and the {self._name} norm is {np.linalg.norm(self._rest):.3g}")
 
     def _stalled(self, method: Method) -> Stop:
         """No lower point was found: at rest, or on with what is left to try, or stuck."""
@@ -189,10 +202,10 @@ class Walk:
         if self.stale:  # what the method holds was measured more coarsely
             self.stale = False
             return self._arrived() or self._descend(method)
-        norm = float(np.linalg.norm(self.at.grads))
+        norm = float(np.linalg.norm(self._rest))
         at_rest, noise = evidence.rests(self.f, self.at, self.largest)
         if at_rest:
-            told = f"the gradient norm {norm:.3g} cannot be told from zero ({noise})"
+            told = f"the {self._name} norm {norm:.3g} cannot be told from zero ({noise})"
             asked = "" if self.limits.gtol is None else f"; gtol {self.limits.gtol:g} lies below that"
             return Stop(Reason.CONVERGED, told + asked)
         if self.left:

@@ -1,4 +1,4 @@
-"""L-BFGS for params that may not be negative."""
+"""L-BFGS for params between bounds."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import ClassVar, NamedTuple
 from descenso._masks import Mask, check_mask
 from descenso._namespace import all_finite, cast, counter, increment, ravel, select, unravel
 from descenso._types import Array, Evaluation, Info, Leaves, Namespace, Scalar, State
+from descenso.methods.lbfgs import metric
 from descenso.methods.line_search import APPROXIMATE, ARMIJO, TRIALS
 from descenso.methods.searched import CURVED, ROUNDING
+from descenso.methods.two_loops import two_loops
 
-_NEAR = 1e-2  # entries closer to zero than this, and than the projected gradient, may be bound
+_NEAR = 1e-2  # entries closer to a bound than this, or this share of their range, and than |p|, may be held there
+_LONGER, _LONGEST = 4.0, 1e6  # by how much the first trial grows after each move that showed no curvature
 
 
 class Along(NamedTuple):
     """The state of a search along the bent path P(x + t d).
 
     x, loss, grads: the accepted point, as vectors. direction (n,), trial () t, trials () int32. step_size, update_norm:
-    of the last move. moves, pairs: counters. stalled: no lower loss can be represented. S, Y: (m, n) moves and changes
-    of the gradient, oldest first.
+    of the last move. moves, pairs: counters. stretch (): what the first trial is multiplied by. stalled: no lower loss
+    can be represented. S, Y: (m, n) moves and changes of the gradient, oldest first. lower, upper: the bounds (n,).
     """
 
     x: Array
@@ -32,26 +35,34 @@ class Along(NamedTuple):
     update_norm: Scalar
     moves: Scalar
     pairs: Scalar
+    stretch: Scalar
     stalled: Scalar
     S: Array
     Y: Array
+    curvature: Array
+    seen: Scalar
+    lower: Array
+    upper: Array
 
 
 @dataclass(frozen=True)
 class ProjectedLBFGS:
-    """L-BFGS on the entries that are free, with a search along the path that is bent at zero.
+    """L-BFGS on the entries that are free, with a search along the path that is bent at the bounds.
 
-        A   = {i : x_i near 0 and g_i > 0}                  bound entries, d_i = -x_i
-        d_F = -H_FF g_F                                     H from the pairs (s_F, y_F) of the free entries
-        x_{t+1} = max(x_t + t d, 0)                         f(x_{t+1}) <= f(x_t) + 1e-4 g.(x_{t+1} - x_t)
+        p   = x - P(x - g),  P(x) = min(max(x, lower), upper)
+        A   = {i : x_i within min(|p|, .01) of lower and g_i > 0, or of upper and g_i < 0}
+        d_A = bound - x_A,  d_F = -H_FF g_F                 H from the pairs (s_F, y_F) of the free entries
+        x_{t+1} = P(x_t + t d)                              f(x_{t+1}) <= f(x_t) + 1e-4 g.(x_{t+1} - x_t)
 
-    Bound entries are exactly 0. With x = p - n for p, n >= 0 it minimises under an L1 penalty, which is then linear.
+    Entries at a bound are exactly there, and `Info.grad_norm` is |p|. With x = p - n for p, n >= 0 it minimises under
+    an L1 penalty, which is then linear.
 
     Args:
-        mask: which leaves may not be negative, one boolean per leaf; None takes all.
+        mask: which leaves may not be negative, one boolean per leaf; None takes all. `within` sets other bounds.
         m: pairs kept, >= 1.
 
     State: `Along`. Memory: 2 m n.
+    Use: the same loss at every step, params between bounds; what `minimize(bounds=)` takes.
     Source: Bertsekas 1982, SIAM J. Control Optim. 20(2), section 3 (two-metric projection).
     """
 
@@ -64,19 +75,27 @@ class ProjectedLBFGS:
             check_mask(self, self.mask, params)
         x = ravel(params, xp)
         none, zero, count = xp.zeros_like(x), xp.sum(xp.zeros_like(x)), counter(params, xp)
-        rows = xp.stack([none] * self.m)
-        return Along(x, zero, none, none, zero, count, zero, zero, count, count, count > 0, rows, rows)
+        rows, inf = xp.stack([none] * self.m), none + float("inf")
+        masked = zip(params, self.mask or (True,) * len(params), strict=True)
+        bound = ravel(tuple(xp.ones_like(p) if m else xp.zeros_like(p) for p, m in masked), xp) > 0
+        lower = xp.where(bound, none, -inf)
+        numbers = (zero, count, zero, zero, count, count, zero + 1, count > 0)
+        return Along(x, zero, none, none, *numbers, rows, rows, none, zero, lower, inf)
+
+    def within(self, state: State, lower: Leaves, upper: Leaves, *, xp: Namespace) -> State:
+        """A state before the first evaluation, with bounds shaped as params; infinite for none."""
+        low, high = (cast(ravel(side, xp), state.x, xp) for side in (lower, upper))
+        return state._replace(lower=low, upper=high)
 
     def step(
         self, evaluation: Evaluation, params: Leaves, state: State, *, scale: Scalar, xp: Namespace
     ) -> tuple[Leaves, State, Info]:
-        bound = self._bound(params, xp)
         state, moved, lost = _judge(evaluation, params, state, xp)
         forgot = lost & (state.pairs > 0)
         state = state._replace(pairs=xp.where(forgot, 0, state.pairs), stalled=state.stalled | (lost & ~forgot))
-        state = _aim(bound, moved | forgot, scale, state, xp)
-        trial = _bent(state.x, state.trial, state.direction, bound, xp)
-        norm = xp.sqrt(xp.sum(projected_gradient(state.x, state.grads, bound, xp) ** 2))
+        state = _aim(moved | forgot, scale, state, xp)
+        trial = _bent(state, xp)
+        norm = xp.sqrt(xp.sum(projected_gradient(state, xp) ** 2))
         info = Info(state.loss, norm, state.step_size, state.update_norm)
         return unravel(xp.where(state.stalled, state.x, trial), params, xp), state, info
 
@@ -89,21 +108,18 @@ class ProjectedLBFGS:
             start = end
         return tuple(out)
 
-    def _bound(self, params: Leaves, xp: Namespace) -> Array:
-        """Which entries may not be negative, boolean (n,)."""
-        mask = self.mask or (True,) * len(params)
-        ones = (xp.ones_like(p) if m else xp.zeros_like(p) for p, m in zip(params, mask, strict=True))
-        return ravel(tuple(ones), xp) > 0
 
-
-def projected_gradient(x: Array, grads: Array, bound: Array, xp: Namespace) -> Array:
+def projected_gradient(state: Along, xp: Namespace) -> Array:
     """x - P(x - g): zero where nothing allowed lowers the loss."""
-    return xp.where(bound, xp.minimum(x, grads), grads)
+    to_lower, to_upper, g = state.x - state.lower, state.x - state.upper, state.grads
+    return xp.where(g > to_lower, to_lower, xp.where(g < to_upper, to_upper, g))
 
 
-def _bent(x: Array, t: Scalar, direction: Array, bound: Array, xp: Namespace) -> Array:
-    moved = x + t * direction
-    return xp.where(bound & (moved < 0), 0 * moved, moved)
+def _bent(state: Along, xp: Namespace) -> Array:
+    """P(x + t d)."""
+    moved = state.x + state.trial * state.direction
+    moved = xp.where(moved < state.lower, state.lower, moved)
+    return xp.where(moved > state.upper, state.upper, moved)
 
 
 def _judge(evaluation: Evaluation, params: Leaves, state: Along, xp: Namespace) -> tuple[Along, Scalar, Scalar]:
@@ -145,26 +161,30 @@ def _learned(trial: Array, grads: Array, state: Along, xp: Namespace) -> Along:
         update_norm=xp.sqrt(ss),
         moves=increment(state.moves, xp),
         pairs=xp.where(curved, increment(state.pairs, xp), state.pairs),
+        stretch=xp.where(curved | first, 1.0, xp.minimum(_LONGER * state.stretch, _LONGEST + 0 * sy)),
         trials=0 * state.trials,
         S=S,
         Y=Y,
+        curvature=state.curvature + xp.where(curved, y * (y / xp.where(curved, sy, 1.0)), 0.0),
+        seen=xp.where(curved, state.seen + 1, state.seen),
     )
 
 
-def _aim(bound: Array, anew: Scalar, scale: Scalar, state: Along, xp: Namespace) -> Along:
+def _aim(anew: Scalar, scale: Scalar, state: Along, xp: Namespace) -> Along:
     """Where the point moved or the memory was dropped, a new direction and a first trial along it."""
     x, g = state.x, state.grads
     forgotten = state.pairs == 0
     state = state._replace(S=xp.where(forgotten, 0 * state.S, state.S), Y=xp.where(forgotten, 0 * state.Y, state.Y))
-    rest = xp.sqrt(xp.sum(projected_gradient(x, g, bound, xp) ** 2))
-    held = bound & (g > 0) & (x <= xp.where(rest < _NEAR, rest, _NEAR))
+    at_lower, at_upper = _held(state, xp)
+    held = at_lower | at_upper
     free = xp.where(held, 0 * g, 1 + 0 * g)
     steepest = -g * free
-    quasi = _two_loops(steepest, state.S * free, state.Y * free, xp)
+    quasi = two_loops(steepest, state.S * free, state.Y * free, metric(state.curvature, state.seen, xp), xp)
     usable = (state.pairs > 0) & (xp.sum(quasi * g) < 0) & xp.isfinite(quasi).all()
     size = xp.sqrt(xp.sum(steepest * steepest))
-    direction = xp.where(usable, quasi, steepest) + xp.where(held, -x, 0 * x)
-    t = scale * xp.where(usable, 1.0, 1 / xp.where(size > 1, size, 1.0))
+    to_bound = xp.where(at_lower, state.lower, xp.where(at_upper, state.upper, x)) - x
+    direction = xp.where(usable, quasi, steepest) + to_bound
+    t = scale * state.stretch * xp.where(usable, 1.0, 1 / xp.where(size > 1, size, 1.0))
     return state._replace(
         direction=xp.where(anew, direction, state.direction),
         trial=xp.where(anew, t, state.trial),
@@ -172,47 +192,10 @@ def _aim(bound: Array, anew: Scalar, scale: Scalar, state: Along, xp: Namespace)
     )
 
 
-def _two_loops(q: Array, S: Array, Y: Array, xp: Namespace) -> Array:
-    """H q, with H made of the pairs that still curve upwards on the free entries.
-
-    The two loops of the usual recursion are two triangular systems in R_ij = s_i.y_j, i <= j, D its diagonal:
-
-        R a = S q;   r = q - Y'a;   R'c = D a - gamma Y r;   H q = gamma r + S'c
-
-    Source: Byrd, Nocedal, Schnabel 1994, Math. Programming 63, theorem 2.2.
-    """
-    sy, ss, yy = xp.sum(S * Y, -1), xp.sum(S * S, -1), xp.sum(Y * Y, -1)
-    curved = sy > CURVED * xp.sqrt(ss * yy)
-    kept = xp.where(curved, xp.ones_like(sy), xp.zeros_like(sy))[:, None]
-    S, Y, D = S * kept, Y * kept, xp.where(curved, sy, xp.ones_like(sy))
-    inverse = _upper_inverse(S @ Y.mT, D, xp)
-    a = inverse @ (S @ q)
-    r = q - Y.mT @ a
-    index = _numbers(D, xp)
-    later = xp.where(index[None, :] > index[:, None], kept.mT, 0 * kept.mT)
-    newest = curved & (xp.sum(later, -1) == 0)
-    last = xp.sum(xp.where(newest, sy / xp.where(curved, yy, 1.0), 0 * sy))
-    last = xp.where(curved.any(), last, 1 + 0 * last)
-    c = inverse.mT @ (D * a - last * (Y @ r))
-    return last * r + S.mT @ c
-
-
-def _upper_inverse(M: Array, D: Array, xp: Namespace) -> Array:
-    """The inverse of the upper triangle of M, with D for its diagonal: blocks of 1, 2, 4, ... are joined in pairs.
-
-    [A B; 0 C]^-1 = [A^-1  -A^-1 B C^-1; 0  C^-1]
-    """
-    index, inverse, size = _numbers(D, xp), xp.diag(1 / D), 1
-    while size < len(D):
-        block = xp.floor(index / size)
-        first = block == 2 * xp.floor(block / 2)
-        pair = first[:, None] & (block[None, :] == block[:, None] + 1)
-        inverse = inverse - inverse @ xp.where(pair, M, 0 * M) @ inverse
-        size *= 2
-    return inverse
-
-
-def _numbers(like: Array, xp: Namespace) -> Array:
-    """0, 1, 2, ... as long as `like`, a vector."""
-    zero = xp.sum(xp.zeros_like(like))
-    return xp.stack([zero + i for i in range(len(like))])
+def _held(state: Along, xp: Namespace) -> tuple[Array, Array]:
+    """Which entries the gradient holds at their lower and at their upper bound; booleans (n,)."""
+    rest = xp.sqrt(xp.sum(projected_gradient(state, xp) ** 2))
+    width = _NEAR * xp.minimum(state.upper - state.lower, 1 + 0 * state.x)
+    near = xp.minimum(width, rest + 0 * width)
+    at_lower = (state.grads > 0) & (state.x - state.lower <= near)
+    return at_lower, (state.grads < 0) & (state.upper - state.x <= near)

@@ -48,12 +48,12 @@ class Ladder:
         return NewtonCG() if self.rung % 2 else self.first
 
     def climb(self, moved: bool, engine: Engine, leaves: Leaves) -> Method | None:
-        """The method to go on with at `leaves`, None where there is none left to try.
+        """The method to go on with at `leaves`, None where there is none left to try: within bounds there is but one.
 
         Args:
             moved: whether the method that stalled had lowered the loss.
         """
-        if self.rung >= _RUNGS or (self.rung and not moved):
+        if self.rung >= _RUNGS or (self.rung and not moved) or engine.bounds is not None:
             return None
         if self.rung % 2 == 0 and not has_products(engine, leaves):
             return None
@@ -86,7 +86,8 @@ class _Line:
         self.start = self.loss(0.0)
 
     def point(self, t: float) -> Leaves:
-        return tuple((x + t * self.unit * d).astype(x.dtype) for x, d in zip(self.leaves, self.way, strict=True))
+        moved = tuple((x + t * self.unit * d).astype(x.dtype) for x, d in zip(self.leaves, self.way, strict=True))
+        return moved if self.engine.bounds is None else self.engine.bounds.clip(moved)
 
     def loss(self, t: float) -> float:
         self.count += 1

@@ -14,6 +14,7 @@ from descenso._types import Array, Leaves, Scalar
 from descenso.certificate.certify import certificate
 from descenso.certificate.curvature import DENSE
 from descenso.data.batches import Order
+from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import Remembered
 from descenso.engine.engine import Engine, key_data
@@ -51,7 +52,7 @@ class Explored(NamedTuple):
 def explore(
     engine: Engine,
     leaves: Leaves,
-    bounds: tuple[Leaves, Leaves] | None,
+    bounds: Bounds | None,
     *,
     descents: int | None,
     gradients: float | None,
@@ -69,7 +70,7 @@ def explore(
         halted: asked between ticks whether to stop with what there is.
     """
     box = box_around(leaves, bounds)
-    lanes = _Lanes(engine, leaves, box, _data_of(engine))
+    lanes = _Lanes(engine, leaves, box, _data_of(engine), bounds)
     limits = (np.inf if descents is None else descents, np.inf if gradients is None else gradients)
     enough = -np.inf if target is None else target
     while lanes.ended < limits[0] and lanes.spent < limits[1] and lanes.best[0] > enough and not halted():
@@ -95,8 +96,8 @@ def _data_of(engine: Engine) -> Leaves:
 class _Lanes:
     """The lanes, what they have found, and what they have cost."""
 
-    def __init__(self, engine: Engine, leaves: Leaves, box: Box, data: Leaves):
-        self.box, self.data = box, data
+    def __init__(self, engine: Engine, leaves: Leaves, box: Box, data: Leaves, bounds: Bounds | None):
+        self.box, self.data, self.bounds = box, data, bounds
         self.by_loss = bool(engine.rows)
         self.count = _LANES if jax.default_backend() == "cpu" else _LANES_ACCELERATED
         self.elites = Elites(box.low.size, box.bounded, self.by_loss, np.random.default_rng([engine.seed % 2**64, 7]))
@@ -153,26 +154,27 @@ class _Lanes:
 
     def explored(self, engine: Engine, like: Leaves) -> Explored:
         """The best point, the basins in the caller's units, and how it went."""
-        leaves_of = lambda u: unravel(self.box.low + self.box.width * u.astype(self.box.low.dtype), like, np)  # noqa: E731
         basins = []
         for place, found in enumerate(sorted(self.basins, key=lambda b: b.loss)[:_SHOWN]):
-            leaves = leaves_of(found.x)
+            leaves = self._leaves(found.x, like)
             proof = self._proof(engine, leaves) if place < _CERTIFIED else None
             basins.append(Basin(engine.objective.tree.build(leaves), found.loss, found.hits, found.fresh, proof))
         rows = f" on {rows_of(engine):,} rows" if engine.rows > _ROWS else ""
         told = f"{self.ended:,} descents of {self.spent:,} gradients{rows} ended in {len(self.basins):,} basins"
         told += f", the lowest {basins[0].loss:.6g} found {basins[0].hits} times" if basins else ""
-        return Explored(leaves_of(self.best[1]), self.best[0], basins, self.spent, f"{told}; {unseen(self.basins)}")
+        told = f"{told}; {unseen(self.basins)}"
+        return Explored(self._leaves(self.best[1], like), self.best[0], basins, self.spent, told)
+
+    def _leaves(self, u: np.ndarray, like: Leaves) -> Leaves:
+        """The point u (n,) of the box in the caller's units: rounding may not put it outside the bounds."""
+        leaves = unravel(self.box.low + self.box.width * u.astype(self.box.low.dtype), like, np)
+        return leaves if self.bounds is None else self.bounds.clip(leaves)
 
     def _proof(self, engine: Engine, leaves: Leaves) -> Any:
-        if engine.objective.keyed or self.box.low.size > DENSE or not self._open(leaves):
+        if engine.objective.keyed or self.box.low.size > DENSE:
             return None
-        return certificate(engine.objective, leaves, self.data, rows_of(engine), seed=engine.seed, trace=engine.trace)
-
-    def _open(self, leaves: Leaves) -> bool:
-        """Whether a point lies at no bound: there its gradient need not vanish."""
-        u = self.box.inside(ravel(leaves, np))
-        return bool(((u > self.box.lower) & (u < self.box.upper)).all())
+        known = {"seed": engine.seed, "trace": engine.trace, "bounds": self.bounds}
+        return certificate(engine.objective, leaves, self.data, rows_of(engine), **known)
 
 
 def rows_of(engine: Engine) -> int:

@@ -29,6 +29,7 @@ class Arrival:
         rounding: the relative rounding error of the loss.
         floor: whether to end where the loss no longer falls.
         endless: whether nothing else would end a run that falls ever more slowly, so that this must.
+        norm: what the norm of the records is called.
     """
 
     stop: limits.Stop
@@ -40,6 +41,7 @@ class Arrival:
     largest: float = 0.0
     agreed: int = 0
     next_step: float = 256.0
+    norm: str = "gradient norm"
 
     @property
     def vanished(self) -> float:
@@ -56,7 +58,7 @@ class Arrival:
         if self.stop.target is not None and run.loss[-1] <= self.stop.target:
             return Stop(Reason.TARGET, f"the loss {run.loss[-1]:.6g} is at or below the target {self.stop.target:g}")
         if self.exact and (arrived or norms[-1] <= self.gradient * self.largest):
-            why = f"the gradient norm fell to {self.gradient:g} of the largest seen, {self.largest:.3g}, or below"
+            why = f"the {self.norm} fell to {self.gradient:g} of the largest seen, {self.largest:.3g}, or below"
             return Stop(Reason.CONVERGED, why if self.largest > 0 else "the gradient is zero at the start")
         if not self.floor or run.step[-1] < self.next_step:
             return Continue()
@@ -78,7 +80,7 @@ class Arrival:
         if self.exact:
             return Stop(
                 Reason.PLATEAU,
-                f"the loss no longer falls: at lowest {seen}, the gradient norm is {run.grad_norm[-1]:.3g}",
+                f"the loss no longer falls: at lowest {seen}, the {self.norm} is {run.grad_norm[-1]:.3g}",
             )
         return Stop(Reason.NOISE_FLOOR, f"the loss no longer falls: {seen} (z = {z:.1f}; {self.agreed} looks agree)")
 
