@@ -133,7 +133,28 @@ def streamed(**more: Any) -> Result:
         return descenso.minimize(plain, _NET, data, batch_size=16, budget=Budget(steps=600), **more)
 
 
-CASES = {f.__name__: f for f in (dropout, auto, anytime, bfgs, climbing, leaving, recovering, streamed)}
+_ROWS = np.random.default_rng(10).normal(size=(20_480, 2)).astype(np.float32)
+_MANY = (_ROWS, (_ROWS @ np.array([3.0, -1.0]) + np.random.default_rng(11).normal(size=20_480)).astype(np.float32))
+
+
+def thinned(p: Any, batch: Any, key: Any) -> Any:
+    x, y = batch
+    return jnp.mean((jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0.0) @ p - y) ** 2)
+
+
+def growing(**more: Any) -> Result:
+    """Batches that grow where their noise is what limits."""
+    return descenso.minimize(thinned, np.zeros(2, np.float32), _MANY, **more)
+
+
+def handed(**more: Any) -> Result:
+    """Batches that give way to all rows."""
+    return descenso.minimize(linear, np.zeros(2, np.float32), _MANY, **more)
+
+
+CASES = {
+    f.__name__: f for f in (dropout, auto, anytime, bfgs, climbing, leaving, recovering, streamed, growing, handed)
+}
 
 
 def numbers(result: Result) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def every_checkpoint(folder: Path, case: str, steps: int) -> dict:
         ("climbing", 2, 6),
         ("recovering", 9, 7),
         ("streamed", 10, 7),
+        ("growing", 40, 9),
+        ("handed", 16, 9),
     ],
 )
 def test_resumed_at_any_step_it_is_the_same_run(tmp_path, case, steps, step):

@@ -88,7 +88,13 @@ def meets_hard_batches(result):
     assert result.loss < 2.73  # at the minimum 2.716
 
 
+def takes_more_rows(result):
+    assert kinds(result) == ["batch_size", *["rate"] * 4, "batch_size"]
+    assert result.loss < 0.256  # at the minimum over these rows .2555
+
+
 CHECKS = {
+    ("It takes more rows", "converged"): takes_more_rows,
     ("It meets hard batches", "budget"): meets_hard_batches,
     ("It oscillates", "budget"): oscillates,
     ("It meets a spike", "budget"): meets_a_spike,

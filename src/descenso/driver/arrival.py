@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from descenso.driver.endings import proven
+from descenso.driver.growth import unless_grown
 from descenso.driver.onward import unless_climbed
 from descenso.driver.retreat import unless_above_start
 from descenso.driver.run import Run
@@ -32,14 +33,16 @@ def arrived(run: Run, new: int, early: bool) -> Ended | None:
     """Why the run is over, None if it is not; `early` where the steps ended before the look."""
     if run.validation is not None and (ended := _validate(run, run.validation)) is not None:
         return ended
-    records = run.course.records
+    records = run.recent
     if run.search and bool(run.state.method.stalled):
         return unless_climbed(run, _stalled(run, records))
     verdict = run.arrival.look(records, new, early)
     if not isinstance(verdict, Ended) or not _confirmed(run, verdict.reason):
         return None
     ended = unless_above_start(run, verdict)
-    return ended if ended is None or ended.reason is Reason.CONVERGED else _doubted(run, _proven(run, ended))
+    if ended is None or ended.reason is Reason.CONVERGED:
+        return ended
+    return unless_grown(run, _doubted(run, _proven(run, ended)))
 
 
 def _doubted(run: Run, ended: Ended) -> Ended | None:

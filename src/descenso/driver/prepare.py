@@ -52,6 +52,7 @@ class Prepared:
         validation: the arrays of the validation data, or None.
         steps: the most updates the budget allows, or None.
         findings: what was decided on the way.
+        grows: whether the rows of a batch were left to us, and so may change on the way.
         certify, escape: whether the point at the end is certified, as in `minimize`, and a saddle left.
     """
 
@@ -65,6 +66,7 @@ class Prepared:
     findings: list[Finding]
     certify: str | bool = False
     escape: bool = False
+    grows: bool = False
 
 
 def prepare(
@@ -123,7 +125,7 @@ def prepare(
     validation = validation_of(validate, structure, stream.first(1) if stream else arrays)
     checked = None if validation is None else (*validation, *own)
     ladder = Ladder(chosen) if method == "auto" and pilot is None else None
-    return Prepared(engine, tree, leaves, pilot, ladder, checked, steps, findings)
+    return Prepared(engine, tree, leaves, pilot, ladder, checked, steps, findings, grows=batch_size == "auto")
 
 
 def check_arguments(budget: Any, stop: Any, seed: Any, progress: Any, watch: Any) -> None:

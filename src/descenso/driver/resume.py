@@ -9,6 +9,7 @@ import numpy as np
 
 from descenso.checkpoint.keeper import Keeper
 from descenso.checkpoint.snapshot import Points, Snapshot, remembered, remind
+from descenso.driver.growth import resize
 from descenso.driver.interrupt import TERMINATED
 from descenso.driver.run import Run
 from descenso.engine.chunk import RunState
@@ -25,6 +26,7 @@ def keep(run: Run, keeper: Keeper, ended: Ended | None = None) -> None:
         "updates": run.spending.updates,
         "probes": run.spending.probes,
         "seconds": run.spending.seconds,
+        "batch": [run.engine.batch_size, *run.engine.origin],
         "findings": [list(f) for f in run.findings],
         "watchers": watchers,
         "ended": None if ended is None else asdict(ended),
@@ -39,6 +41,9 @@ def keep(run: Run, keeper: Keeper, ended: Ended | None = None) -> None:
 
 def like(run: Run, numbers: dict[str, Any]) -> RunState:
     """A state of the form that a checkpoint with these numbers holds: the method may have been changed by then."""
+    rows, step, position = numbers["batch"]
+    resize(run, rows, (step, position))
+    run.state = run.engine.start(run.ready.leaves)
     ladder = run.ladder
     if ladder and (numbers["watchers"].get("ladder") or {}).get("rung"):
         remind(ladder, numbers["watchers"]["ladder"])

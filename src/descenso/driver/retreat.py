@@ -65,6 +65,7 @@ def above_start(run: Run) -> bool:
 def begin_again(run: Run, why: str) -> Ended | None:
     """From the start at a smaller scale; the course so far led nowhere and is forgotten."""
     scale, times = run.state.scale * Recover.shrink, run.recovery.restarts + 1
+    run.engine = replace(run.engine, origin=(0, 0))
     run.state, run.earlier, run.milestone = run.engine.start(run.ready.leaves), None, None
     run.course.cut(0)
     run.marks.clear()

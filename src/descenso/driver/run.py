@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,13 @@ class Run:
             look = min(look, step + max(1, int(allowed - self.spending.gradients)))
         ends = (steps, self.pilot.next_step if self.pilot else None)
         return min([look, *(end for end in ends if end is not None and end > step)])
+
+    @property
+    def recent(self) -> Records:
+        """The records since the batches are of their present size, and their steps counted from there."""
+        since = self.engine.origin[0]
+        records = self.course.records
+        return replace(records.since(since), step=records.since(since).step - since) if since else records
 
     def accept(self, state: RunState, new: Records) -> None:
         self.earlier, self.state = self.state, state

@@ -80,6 +80,7 @@ class Engine:
     trace: Trace
     stream: Stream | None = None
     bounds: Bounds | None = None
+    origin: tuple[int, int] = (0, 0)
     programs: Programs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -150,7 +151,7 @@ class Engine:
         """
         if self.batch_size is None:
             return self.data, np.zeros(1, np.int32)
-        room, first, count = (n * self.batch_size for n in (self.longest, cursor, steps))
+        room, count, first = self.longest * self.batch_size, steps * self.batch_size, self.position(cursor)
         if self.stream is not None:
             rows, at = self.stream.take(self.seed, first, count, room)
             return (*rows, *self.data), np.minimum(np.arange(at, at + room, dtype=np.int32), room - 1)
@@ -165,7 +166,12 @@ class Engine:
 
     def epochs(self, step: int) -> float:
         """Passes over the data after `step` steps, 0.0 without data."""
-        return step * (self.batch_size or self.rows) / self.rows if self.rows else 0.0
+        return self.position(step) / self.rows if self.rows else 0.0
+
+    def position(self, step: int) -> int:
+        """How many rows the first `step` steps have taken."""
+        since, before = self.origin
+        return before + (step - since) * (self.batch_size or self.rows)
 
     def answer(self, state: RunState) -> Leaves:
         """The point that the method gives as its answer, in the dtypes of the params."""
