@@ -15,7 +15,7 @@ from descenso.data import stream as stream_module
 from descenso.data.batches import Order
 from descenso.data.memory import as_bytes
 from descenso.data.stream import Stream
-from descenso.data.windows import Windows
+from descenso.data.windows import Windows, permutation
 from descenso.methods.named import named
 from descenso.result import Reason
 
@@ -75,6 +75,14 @@ def test_a_window_that_holds_all_gives_the_order_of_rows_in_memory():
     assert (numbers(windows, 700, 1500) == Order(1000, 3).take(700, 1500)).all()
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 65_536, 65_537, 300_000])
+def test_the_order_by_random_words_is_that_by_all_their_bits(rows):
+    drawn = np.random.default_rng(0).integers(0, 2**64, rows, np.uint64)
+    for taken in (drawn, drawn & np.uint64(0xFFFF_0000_0000_0007)):  # the latter are often the same
+        expected = np.argsort(taken & np.uint64(2**48 - 1), kind="stable")
+        assert (permutation(taken) == expected).all()
+
+
 def test_amounts_of_memory():
     assert [as_bytes(a) for a in ("2GB", "1.5 MB", "512MiB", 1000, "10")] == [2 * 10**9, 1_500_000, 1 << 29, 1000, 10]
     for wrong in ("", "0", -1, "2 apples", "GB"):
@@ -125,6 +133,20 @@ def test_the_batches_are_those_of_the_order(table, monkeypatch):
         evaluation = descenso._types.Evaluation(np.mean(residual**2), gradient)
         params, state, _ = method.step(evaluation, params, state, scale=np.asarray(1.0), xp=np)
     assert np.allclose(result.params, params[0], rtol=1e-4, atol=1e-5)
+
+
+def test_every_window_is_read_once_an_epoch(table, monkeypatch):
+    monkeypatch.setattr(stream_module, "BLOCK_BYTES", 48 * 500)
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 48 * 64 * 50)
+    taken = {"_read": [], "_gather": []}
+    for name, calls in taken.items():
+        whole = getattr(Stream, name)
+        monkeypatch.setattr(Stream, name, lambda *a, calls=calls, whole=whole: (calls.append(a[2:]), whole(*a))[1])
+    run(Streamed(table, memory=500_000))
+    windows = -(-80 // Stream(table, ("x", "y"), 500_000).order(0).span)
+    assert windows == 16
+    assert len(set(taken["_read"])) == len(taken["_read"]) <= windows + 3  # and those of the next epoch
+    assert len(set(taken["_gather"])) == len(taken["_gather"])
 
 
 def test_streamed_is_as_in_memory_where_a_window_holds_all(table, monkeypatch):

@@ -7,6 +7,8 @@ Nothing here needs one: whoever can change the file can change the checksums.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,33 +76,35 @@ class Blocks:
         """
         out = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         rows = out.reshape(len(numbers), -1).view(np.uint8)
-        size = rows.shape[1]
-        try:
-            # not mapped: that would count the pages around each row as memory of this process
-            with open(self.path, "rb", buffering=0) as file:
-                read = 0
-                for row, n in zip(rows, numbers.tolist(), strict=True):
-                    file.seek(n * size)
-                    read += file.readinto(row.data) or 0
-        except OSError as error:
-            raise self._failure(error.strerror or str(error)) from error
-        if read < out.nbytes:
-            raise self._failure("it ends too early")
+        # not mapped: that would count the pages around each row as memory of this process
+        with self._opened() as file:
+            for row, n in zip(rows, numbers.tolist(), strict=True):
+                self._read(file, row, n * rows.shape[1])
         return out
 
     def _fill(self, out: np.ndarray, first: int) -> None:
-        left = out.reshape(-1).view(np.uint8)
-        at = first * (out.nbytes // max(len(out), 1))
+        with self._opened() as file:
+            self._read(file, out.reshape(-1).view(np.uint8), first * (out.nbytes // max(len(out), 1)))
+
+    def _read(self, file: int, out: np.ndarray, at: int) -> None:
+        while out.size:
+            got = os.preadv(file, [out.data], at)
+            if not got:
+                raise self._failure("it ends too early")
+            out, at = out[got:], at + got
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The file; no object around it, for it is opened a few hundred times a second."""
+        file = -1
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                file.seek(at)
-                while left.size:
-                    got = file.readinto(left.data)
-                    if not got:
-                        raise self._failure("it ends too early")
-                    left = left[got:]
+            file = os.open(self.path, os.O_RDONLY)
+            yield file
         except OSError as error:
             raise self._failure(error.strerror or str(error)) from error
+        finally:
+            if file >= 0:
+                os.close(file)
 
     def _failure(self, why: str) -> DataError:
         return DataError(

@@ -33,10 +33,6 @@ class Gathered(NamedTuple):
     room: int
     rows: Future
 
-    def serves(self, start: int, count: int, room: int) -> bool:
-        """Whether the rows at positions start .. start + count - 1 are among them."""
-        return self.room == room and self.start <= start and start + count <= self.start + room
-
 
 @dataclass
 class Stream:
@@ -93,20 +89,23 @@ class Stream:
         """The first rows, in the dtypes that are computed in."""
         return self._done(tuple(np.asarray(a[0:count]) for a in self.arrays))
 
-    def take(self, seed: int, start: int, count: int, room: int) -> tuple[Rows, int]:
-        """`room` rows of the order, and where in them those at positions start .. start + count - 1 begin.
+    def take(self, seed: int, start: int, room: int) -> Rows:
+        """The `room` rows at positions from `start` on; the `room` rows behind them are gathered meanwhile."""
+        return self.begin(seed, start, room).result()
 
-        They serve the next calls too, as long as they reach; the `room` rows behind them are gathered meanwhile.
-        """
+    def begin(self, seed: int, start: int, room: int) -> Future:
+        """The same, without waiting for the rows."""
         order = self.order(seed)
-        serving = [g for g in self._gathered if g.order == order and g.serves(start, count, room)]
-        now = serving[0] if serving else self._begin(order, start, room)
-        behind = [g for g in self._gathered if (g.order, g.start, g.room) == (order, now.start + room, room)]
+        now, behind = (self._begun(order, at, room) for at in (start, start + room))
         for old in self._gathered:
-            if old is not now and old not in behind:
+            if old is not now and old is not behind:
                 old.rows.cancel()
-        self._gathered = [now, *(behind or [self._begin(order, now.start + room, room)])]
-        return now.rows.result(), start - now.start
+        self._gathered = [now, behind]
+        return now.rows
+
+    def _begun(self, order: Windows, start: int, room: int) -> Gathered:
+        same = (g for g in self._gathered if (g.order, g.start, g.room) == (order, start, room))
+        return next(same, None) or self._begin(order, start, room)
 
     def _begin(self, order: Windows, start: int, room: int) -> Gathered:
         return Gathered(order, start, room, self._gatherer.submit(self._gather, order, start, room))
@@ -114,14 +113,16 @@ class Stream:
     def _gather(self, order: Windows, start: int, count: int) -> Rows:
         out = tuple(np.empty((count, *a.shape[1:]), a.dtype) for a in self.arrays)
         done = 0
+        self._ask(order, order.place(start))  # it is read while its rows are permuted
         for place, rows in order.pieces(start, count):
-            for target, held in zip(out, self._window(order, place), strict=True):
+            self._ask(order, place)
+            for target, held in zip(out, self._windows[order, place].result(), strict=True):
                 np.take(held, rows, axis=0, out=target[done : done + len(rows)], mode="clip")
             done += len(rows)
         return self._done(out)
 
-    def _window(self, order: Windows, place: Place) -> Rows:
-        """The rows of a window; the next is read meanwhile."""
+    def _ask(self, order: Windows, place: Place) -> None:
+        """Have a window read, and the next."""
         for wanted in (place, order.after(place)):
             key = (order, wanted)
             if key not in self._windows:
@@ -130,7 +131,6 @@ class Stream:
                 self._windows[key] = self._reader.submit(self._read, order, wanted)
             self._windows.move_to_end(key)
         self._windows.move_to_end((order, place))
-        return self._windows[order, place].result()
 
     def _read(self, order: Windows, place: Place) -> Rows:
         return self._joined(order.stretches(place))

@@ -11,7 +11,6 @@ import numpy as np
 from descenso._errors import ArgumentError, BudgetError, DataError
 from descenso._types import Leaves
 from descenso.data.memory import as_bytes
-from descenso.data.mending import mended
 from descenso.data.source import Source, in_memory
 from descenso.data.stream import Stream
 from descenso.data.streamed import Streamed
@@ -37,6 +36,8 @@ def stream_of(data: Any) -> tuple[Stream | None, Any, tuple[str, ...]]:
     stream = Stream(arrays, tuple(names), as_bytes(data.memory), wide=is_wide())
     if stream.rows * stream.row_bytes <= stream.memory // 2:
         return None, jax.tree.map(lambda a: np.asarray(a[:]), data.data), data.notes
+    from descenso.data.mending import mended  # loads Arrow, which arrays in memory do not need
+
     arrays, note = mended(stream, None if data.cache is None else Path(data.cache))
     if note:
         stream = Stream(arrays, tuple(names), stream.memory, wide=is_wide())

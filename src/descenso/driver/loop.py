@@ -121,6 +121,7 @@ def minimize(
 
 
 def _start(run: Run) -> Result:
+    run.engine.ahead(run.state.cursor)
     first, spread = run.first_losses()
     if not np.isfinite(first):
         hint = "; check the params to start from, and the data for NaN"

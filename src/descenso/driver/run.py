@@ -118,7 +118,7 @@ class Run:
 
     def chunk(self, stretch: Stretch, most: int) -> Stretch:
         """One compiled call's steps further."""
-        clock, steps = perf_counter(), min(stretch.left, most, self.engine.longest)
+        clock, steps = perf_counter(), min(stretch.left, most, self.engine.reach(stretch.state.cursor))
         new = self._advanced(stretch, steps)
         self.pace.measure(steps, perf_counter() - clock)
         if new.hopeless is not None and new.hopeless < new.state.cursor:

@@ -69,6 +69,7 @@ class Engine:
         stream: where the rows come from if they are too many to hold, else None; `data` are then the arrays of the
             loss alone.
         bounds: of the params, None without.
+        origin: a step and the position in the stream of rows that it begins at: of the first batch of this size.
     """
 
     objective: Objective
@@ -105,6 +106,13 @@ class Engine:
             return self.stream.chunk(self.batch_size or 1)
         return max(_POSITIONS // (self.batch_size or 1), 64)
 
+    def reach(self, cursor: int) -> int:
+        """The most steps that one chunk can make from there: streamed rows are gathered `longest` steps at a time."""
+        return self.longest - (self._gathered_since(cursor) if self.stream is not None else 0)
+
+    def _gathered_since(self, cursor: int) -> int:
+        return (cursor - self.origin[0]) % self.longest
+
     def advance(
         self,
         state: RunState,
@@ -119,10 +127,10 @@ class Engine:
 
         It is over, and the steps may be fewer, where the gradient norm falls to `vanished` or a line search stalls.
 
-        `steps` is at most `longest`, `offset + steps` at most CELLS * stride: `offset` steps of the records were made
-        by earlier calls, which returned `sums`.
+        `steps` is at most `reach(cursor)`, `offset + steps` at most CELLS * stride: `offset` steps of the records were
+        made by earlier calls, which returned `sums`.
         """
-        assert 0 < steps <= self.longest
+        assert 0 < steps <= self.reach(state.cursor)
         assert offset + steps <= CELLS * stride
         data, order = self._rows(state.cursor, steps)
         before = no_sums() if sums is None else sums
@@ -153,11 +161,18 @@ class Engine:
             return self.data, np.zeros(1, np.int32)
         room, count, first = self.longest * self.batch_size, steps * self.batch_size, self.position(cursor)
         if self.stream is not None:
-            rows, at = self.stream.take(self.seed, first, count, room)
+            at = self._gathered_since(cursor) * self.batch_size
+            rows = self.stream.take(self.seed, first - at, room)
             return (*rows, *self.data), np.minimum(np.arange(at, at + room, dtype=np.int32), room - 1)
         order = np.zeros(room, np.int32)
         order[:count] = Order(self.rows, self.seed).take(first, count)
         return self.data, order
+
+    def ahead(self, cursor: int) -> None:
+        """Begin to gather the rows of the next batches, where they are streamed."""
+        if self.stream is not None and self.batch_size is not None:
+            start = self.position(cursor - self._gathered_since(cursor))
+            self.stream.begin(self.seed, start, self.longest * self.batch_size)
 
     @property
     def exact(self) -> bool:
