@@ -50,6 +50,5 @@ def _between(x: Array, low: float | tuple, high: float | tuple, xp: Namespace) -
 
 
 def _like(bound: float | tuple, x: Array, xp: Namespace) -> Array:
-    if isinstance(bound, tuple):
-        return xp.asarray(bound, dtype=x.dtype).reshape(tuple(x.shape))
-    return xp.zeros_like(x) + bound
+    number = xp.asarray(bound, dtype=x.dtype)
+    return number.reshape(tuple(x.shape)) if isinstance(bound, tuple) else xp.zeros_like(x) + number
