@@ -2,7 +2,7 @@
 
     python -m benchmarks.bounded [evaluations|time|truth]
 
-Fourteen problems: nine of CUTEst (sif2jax; see `smooth.py`), and five written out. evaluations: of the loss with its
+Thirteen problems: eight of CUTEst (sif2jax; see `smooth.py`), and five written out. evaluations: of the loss with its
 gradient, until the norm of the projected gradient x - P(x - g) is 1e-6 of that at the start; 3000 are allowed. time:
 seconds to the same point, compiled before, in turn in one process. truth: what each says at its own end, and the loss.
 """
@@ -33,7 +33,7 @@ from descenso._types import Evaluation
 from descenso.methods.projected import ProjectedLBFGS
 
 SHARE, MOST = 1e-6, 3000
-CUTEST = ("hs1", "hs38", "hs45", "hs110", "hatflda", "palmer1", "palmer5e", "biggs3", "qudlin")
+CUTEST = ("hs1", "hs38", "hs45", "hs110", "hatflda", "palmer1", "palmer5e", "biggs3")
 _ROOM = "sif2jax.cutest._bounded_minimisation"
 
 
