@@ -75,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         found.append(_in_fresh_processes(name, args.seeds, args.times))
         print(_line(row(found[-1])), flush=True)
-    if args.json:
-        Path(args.json).write_text(json.dumps({"made": machine(), "runs": found}, indent=1) + "\n")
+        if args.json:
+            Path(args.json).write_text(json.dumps({"made": machine(), "runs": found}, indent=1) + "\n")
     return 0
 
 

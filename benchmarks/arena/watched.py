@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -54,9 +55,14 @@ class Watched:
 
     def losses(self, workload: Workload) -> list[float]:
         """The judged loss of every answer."""
-        held = jax.device_put(workload.held)
-        judged = jax.jit(lambda params: judge(workload, params, held))
+        judged = _judge(workload)
         return [float(judged(params)) for _, _, params in self.seen]
+
+
+@lru_cache(maxsize=2)
+def _judge(workload: Workload):
+    held = jax.device_put(workload.held)
+    return jax.jit(lambda params: judge(workload, params, held))
 
 
 def watched(workload: Workload, seed: int, factor: int = 1) -> Watched:
