@@ -103,6 +103,8 @@ class Result:
         validation_loss: the loss at `params` on the validation data, or None.
         certificate: what kind of point `params` is (`descenso.Certificate`); None where it was not asked for, could not
             be made, or the run did not come to rest.
+        basins: the minima that `restarts` found, lowest first.
+        aux: with `has_aux`, what the loss returns beside its value: the mean over blocks of all rows, at `params`.
     """
 
     params: Any
@@ -118,6 +120,7 @@ class Result:
     validation_loss: float | None = None
     certificate: Any = None
     basins: list[Any] = field(default_factory=list)
+    aux: Any = None
 
     @property
     def success(self) -> bool:

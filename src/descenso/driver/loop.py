@@ -46,6 +46,7 @@ def minimize(
     budget: Budget | None = None,
     stop: Stop | None = None,
     validate: Any = None,
+    has_aux: bool = False,
     restarts: int | Budget | None = None,
     seed: int = 0,
     certify: str | bool = "auto",
@@ -75,6 +76,8 @@ def minimize(
         budget: what the run may spend; without one it goes on until it has arrived.
         stop: when it has arrived.
         validate: data of the same form to validate on; the params of the best validation loss are returned.
+        has_aux: whether the loss returns a pair `(loss, aux)`. `aux`, a pytree of float arrays such as the batch
+            statistics of a network, is not descended on; `result.aux` is its mean over all rows at the answer.
         restarts: how often to descend from elsewhere before the run starts from the best point that this found: a
             number of descents, or `Budget(gradients=...)`. It leads out of local minima; `result.basins` are those
             found, between the `bounds` where there are some. With data it descends on the same 4,096 rows each time.
@@ -107,7 +110,7 @@ def minimize(
     check_certify(certify, escape)
     check_restarts(restarts, checkpoint)
     plan = as_checkpoint(checkpoint, resume)
-    ready = prepare(loss, params, data, method, batch_size, budget, validate, seed, bounds)
+    ready = prepare(loss, params, data, method, batch_size, budget, validate, seed, bounds, has_aux)
     ready = replace(ready, certify=certify, escape=escape and ready.ladder is not None)
     with watching(terminate=plan is not None) as interrupt, keeping(plan, ready, budget, stop, watch) as keeper:
         spending = Spending(budget, ready.steps, interrupt, started)

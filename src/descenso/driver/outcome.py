@@ -31,6 +31,7 @@ def result_of(run: Run, ended: Ended) -> Result:
         seconds=run.spending.seconds,
         findings=run.findings,
         certificate=certificate,
+        aux=run.engine.aux(answer),
         validation_loss=None if run.best is None or run.validation is None else run.validation.best,
     )
 

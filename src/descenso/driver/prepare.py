@@ -79,6 +79,7 @@ def prepare(
     validate: Any,
     seed: int,
     bounds: Any = None,
+    has_aux: bool = False,
 ) -> Prepared:
     """Check everything that can be checked before a step is made; see `minimize` for the arguments and errors."""
     if not callable(loss):
@@ -91,7 +92,7 @@ def prepare(
     stream, data, notes = stream_of(data)
     source, structure = (None, jax.tree.structure(data)) if stream else source_of(data, "data")
     form, own = parted(loss)
-    objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own))
+    objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own), has_aux=bool(has_aux))
     size = sum(leaf.size for leaf in leaves)
     rows = stream.rows if stream else source.rows if source else 0
     batch, note = rows_of_a_batch(batch_size, rows, size, method)

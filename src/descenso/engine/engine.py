@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from descenso.data.stream import Stream
 from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
 from descenso.engine.compile_cache import Remembered
-from descenso.engine.evaluate import batch_losses, mean_loss
+from descenso.engine.evaluate import batch_losses, mean_aux, mean_loss
 from descenso.engine.objective import Objective, Trace
 from descenso.engine.tree import is_wide
 
@@ -32,6 +32,7 @@ class Programs(NamedTuple):
     chunk: Callable
     mean_loss: Callable
     batch_losses: Callable
+    aux: Callable
 
 
 def _programs(objective: Objective, method: Method, batch_size: int | None, stepwise: bool) -> Programs:
@@ -44,9 +45,12 @@ def _programs(objective: Objective, method: Method, batch_size: int | None, step
     def batches(leaves, data, order, size, key):
         return batch_losses(objective, leaves, data, order, size, as_key(key))
 
+    def aux(leaves, data, key):
+        return mean_aux(objective, leaves, data, as_key(key))
+
     # compiled whole: op by op, init would be a dozen small compilations
     init = jax.jit(lambda leaves: method.init(leaves, xp=jnp))
-    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3))
+    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3), jax.jit(aux))
 
 
 def key_data(high: int, low: int) -> np.ndarray:
@@ -212,6 +216,19 @@ class Engine:
             total += n * float(self.programs.mean_loss(leaves, (*piece, *self.data), key_data(0, 0)))
             rows += n
         return total / rows
+
+    def aux(self, leaves: Leaves) -> Any:
+        """What the loss returns beside its value, as the mean over blocks of all rows; None where it returns one."""
+        if not self.objective.has_aux:
+            return None
+        if self.stream is None:
+            return self.programs.aux(leaves, self.data, key_data(0, 0))
+        total, rows = None, 0
+        for piece in self.stream.measured():
+            n, found = len(piece[0]), self.programs.aux(leaves, (*piece, *self.data), key_data(0, 0))
+            found = jax.tree.map(lambda a, n=n: n * a, found)
+            total, rows = found if total is None else jax.tree.map(jnp.add, total, found), rows + n
+        return jax.tree.map(lambda a: a / rows, total)
 
     def batch_losses(self, leaves: Leaves, first: int, count: int, purpose: str = "judge") -> np.ndarray:
         """The losses at `leaves` of batches first .. first + count - 1 of a stream of its own: float64 (count,).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,15 @@ def mean_loss(objective: Objective, leaves: Leaves, data: Leaves, key: jax.Array
         return objective.value(leaves, data, key)
     rows, own = objective.split(data)
     return over_blocks(lambda part: objective.value(leaves, part + own, key), rows)
+
+
+def mean_aux(objective: Objective, leaves: Leaves, data: Leaves, key: jax.Array) -> Any:
+    """What a loss with `has_aux` returns beside its value over all rows of `data`, as the mean over blocks."""
+    aux = lambda rows: objective.output(leaves, rows, key)[1]  # noqa: E731
+    if objective.data is None or not objective.blocked:
+        return aux(data)
+    rows, own = objective.split(data)
+    return over_blocks(lambda part: aux(part + own), rows)
 
 
 def full_gradient(objective: Objective, leaves: Leaves, data: Leaves, key: jax.Array) -> Evaluation:

@@ -31,6 +31,7 @@ class Objective:
         blocked: whether the loss over many rows may be taken as the mean over blocks of them.
         own: how many arrays of its own a loss has that is a pytree (`parted`); they follow those of the batch, and
             `loss` is then a `Parted`.
+        has_aux: whether the loss returns a pair, of which only the first is descended on.
     """
 
     loss: Callable | Parted
@@ -39,8 +40,14 @@ class Objective:
     keyed: bool
     blocked: bool = True
     own: int = 0
+    has_aux: bool = False
 
     def value(self, leaves: Leaves, batch: Leaves, key: jax.Array) -> jax.Array:
+        out = self.output(leaves, batch, key)
+        return out[0] if self.has_aux else out
+
+    def output(self, leaves: Leaves, batch: Leaves, key: jax.Array) -> Any:
+        """All that the loss returns."""
         rows, own = self.split(batch)
         args = () if self.data is None else (jax.tree.unflatten(self.data, rows),)
         extra = {"key": key} if self.keyed else {}
@@ -146,14 +153,24 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
 
 def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> Trace:
     # a new function each time: JAX remembers the traces of one it has seen
-    again = lambda *args: objective.value(*args)  # noqa: E731, PLW0108
+    again = lambda *args: objective.output(*args)  # noqa: E731, PLW0108
     closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
-    _check_scalar(shape, "loss(params)" if objective.data is None else "loss(params, batch)")
+    call = "loss(params)" if objective.data is None else "loss(params, batch)"
+    _check_scalar(_first(shape, call) if objective.has_aux else shape, call)
     return Trace(str(closed.jaxpr), tuple(_constants(closed)), _convolves(closed.jaxpr))
+
+
+def _first(shape: Any, call: str) -> Any:
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        what = f"one array of shape {shape.shape}" if hasattr(shape, "shape") else f"a {type(shape).__name__}"
+        raise LossShapeError(f"`{call}` returned {what}. With has_aux=True it must return a pair (loss, aux).")
+    return shape[0]
 
 
 def _check_scalar(shape: Any, call: str) -> None:
     hint = "average over the batch, as in `jnp.mean(per_example)`"
+    if isinstance(shape, tuple) and len(shape) == 2:
+        hint = "has_aux=True, if the second of the pair is not descended on"
     if not hasattr(shape, "shape"):
         raise LossShapeError(f"`{call}` returned a {type(shape).__name__}. It must return one number.", hint=hint)
     if shape.shape != ():
