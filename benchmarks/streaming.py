@@ -3,8 +3,8 @@
     python -m benchmarks.streaming ratios [FOLDER]             rows per second, and ratios to descenso
     python -m benchmarks.streaming curve [FOLDER]              the cost of a row from 1e5 to 5e7 rows
     python -m benchmarks.streaming large [FOLDER] [GIGABYTES] [LIMIT]
-        `descenso fit` for one epoch on a table with categories and missing values, under a hard limit on the data
-        segment of LIMIT gigabytes, by default 1
+        `descenso fit` for one epoch on a table with categories and missing values, and `descenso predict` of all of
+        it, each under a hard limit on the data segment of LIMIT gigabytes, by default 1
 
 Tables are made on the spot and deleted after. Columns are float32 without structure that would compress.
 """
@@ -227,9 +227,10 @@ def large(folder: Path, gigabytes: float, limit: float) -> None:
     size = sum(f.stat().st_size for f in parquet.iterdir()) / 1e9
     print(f"{machine()}\n{rows:,} rows, {gigabytes:g} GB, {size:.2f} GB as Parquet", flush=True)
     print(f"made in {perf_counter() - started:.0f} s, {process_time():.0f} s of the processor", flush=True)
-    command = [sys.executable, "-m", "benchmarks.streaming", "limited", str(parquet), str(limit)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    print(json.loads(done.stdout))
+    for what in ("limited", "predicted"):
+        command = [sys.executable, "-m", "benchmarks.streaming", what, str(parquet), str(limit)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        print(json.loads(done.stdout), flush=True)
 
 
 def limited(parquet: Path, limit: float) -> None:
@@ -268,9 +269,24 @@ def limited(parquet: Path, limit: float) -> None:
     print(json.dumps(told))
 
 
+def predicted(parquet: Path, limit: float) -> None:
+    """The predictions for all rows, under the limit."""
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 1e9), int(limit * 1e9)))
+    from descenso.cli.predict import predict
+
+    started, busy = perf_counter(), process_time()
+    rows = predict(parquet.parent / "model", [str(parquet)], parquet.parent / "predictions.parquet", int(limit * 1e8))
+    told = {
+        "rows/s predicted": round(rows / (perf_counter() - started)),
+        "seconds of the processor": round(process_time() - busy),
+        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print(json.dumps(told))
+
+
 def main(what: str, where: str | None = None, gigabytes: str = "8", limit: str = "1") -> None:
-    if what == "limited":
-        limited(Path(where or "."), float(gigabytes))
+    if what in ("limited", "predicted"):
+        {"limited": limited, "predicted": predicted}[what](Path(where or "."), float(gigabytes))
         return
     folder = Path(tempfile.mkdtemp(dir=where))
     try:
