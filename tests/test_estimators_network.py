@@ -81,6 +81,8 @@ def test_an_entry_of_a_rare_column_is_no_larger_for_that():
     s, weights = settings(DescentClassifier(model="mlp"), CLASSES), np.linspace(1, 2, 400)
     scale = units_of(measure(x, weights), s, classes(SIDE, 1)).scale
     np.testing.assert_allclose(scale, [np.average([3.0] * 399 + [1.0], weights=weights), 2, 5], rtol=2e-3)
+    dense = units_of(measure(x.toarray(), weights), s, classes(SIDE, 1)).scale
+    np.testing.assert_allclose(dense[1:], [2, 1], rtol=1e-2)  # a pixel seldom lit, and a constant
     both = measure(x[:100], weights[:100]).merged(measure(x[100:], weights[100:]))
     np.testing.assert_allclose(units_of(both, s, classes(SIDE, 1)).scale, scale, rtol=1e-9)
 

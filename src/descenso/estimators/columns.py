@@ -18,7 +18,7 @@ class Columns:
 
     total: the sum of the weights. mean, variance: of the column, the variance 0 where it is constant.
     sparse: whether the table is, which is then never centred. filled: the share of the rows, by weight, in which the
-    column of a sparse table is not zero; of a dense table 1.
+    column is not zero.
     """
 
     total: float
@@ -41,8 +41,8 @@ class Columns:
 
     @property
     def entry(self) -> np.ndarray:
-        """The root of the mean square of the entries that a sparse table has."""
-        return self.about(np.zeros_like(self.mean)) / np.sqrt(np.where(self.filled > 0, self.filled, 1.0))
+        """The root of the mean square about the center, over the root of the share of the rows that are not zero."""
+        return self.about(self.center) / np.sqrt(np.where(self.filled > 0, self.filled, 1.0))
 
     def merged(self, other: Columns) -> Columns:
         """The moments of both tables together. Source: Chan, Golub, LeVeque 1983, Amer. Stat. 37, equation 2.1."""
@@ -58,9 +58,8 @@ def measure(X: Any, weights: np.ndarray) -> Columns:
     """The moments of the columns of X, dense or CSR, (rows, features); `weights` (rows,) are above 0."""
     total = float(weights.sum())
     mean = np.asarray(sum(_moment(part, w) for part, w in _parts(X, weights))) / total
-    filled = np.ones_like(mean)
+    filled = np.asarray(sum(_moment(part != 0, w) for part, w in _parts(X, weights))) / total
     if sparse.issparse(X):
-        filled = np.asarray(sum(_moment(part != 0, w) for part, w in _parts(X, weights))) / total
         square = np.asarray(sum(_moment(part.multiply(part), w) for part, w in _parts(X, weights))) / total
         variance = np.maximum(square - mean**2, 0)
     else:

@@ -84,13 +84,13 @@ def units_of(columns: Columns, s: Settings, target: Target, ridge: float = 0.0) 
     """The units of a fit.
 
     The scale makes the curvature of the loss about the same along every coefficient of a linear model, that of a
-    penalty of strength `ridge` included. For a network it is the deviation of the columns, and of a sparse table the
-    size of their entries: over their deviation those of a rare column would be as large as it is rare, and would be
-    learned by heart.
+    penalty of strength `ridge` included. For a network it is the deviation of the columns over the root of the share
+    of their rows that are not zero: over the deviation alone the entries of a rare column would be as large as it is
+    rare, and would be learned by heart.
     """
     linear = s.model == "linear"
     center = columns.center if s.intercept or not linear else np.zeros_like(columns.mean)
-    scale = columns.entry if columns.sparse else columns.deviation
+    scale = columns.entry
     if linear:
         scale = columns.about(center)
         scale = np.hypot(scale, penalised(columns, s) * np.sqrt(ridge / s.family.curve))
