@@ -12,6 +12,10 @@ from scipy.optimize import nnls, rosen, rosen_der
 import descenso
 from descenso import Budget, Descent, averaging, minimize, rules, step_sizes
 from descenso._errors import ArgumentError, CheckpointError
+from descenso.driver.endings import proven
+from descenso.driver.prepare import prepare
+from descenso.result import Reason
+from descenso.watch.verdict import Stop
 
 
 @pytest.fixture
@@ -123,6 +127,16 @@ def test_bounds_have_the_form_of_the_params():
     assert found.params["name"] == "kept"
 
 
+def test_bounds_of_leaves_of_different_shapes_are_a_list():
+    def loss(p):
+        return jnp.sum((p[0] - 1) ** 2) + jnp.sum((p[1] - 2) ** 2)
+
+    start = [np.zeros((3, 2)), np.zeros(2)]
+    found = minimize(loss, start, bounds=([None, np.array([0.0, 3.0])], [np.full((3, 2), 0.5), 5]))
+    assert np.asarray(found.params[0]) == pytest.approx(np.full((3, 2), 0.5))
+    assert np.asarray(found.params[1]) == pytest.approx([2, 3], abs=1e-3)
+
+
 def test_open_bounds_are_none():
     found = minimize(rosenbrock, np.zeros(2), bounds=(None, [None, np.inf]))
     assert found.certificate.at_bounds is None
@@ -139,6 +153,7 @@ def test_open_bounds_are_none():
         (({"w": 0}, None), "lower bound of params"),
         ((0, "high"), "upper bound of params"),
         ((np.inf, None), "no value would be within"),
+        ((1e39, None), "no value would be within"),  # of float32
         ([(0, 1), (0, 1), (0, 1)], "pair"),
         (3.0, "pair"),
     ],
@@ -248,6 +263,22 @@ def test_batches_with_auto_find_the_active_bounds():
     found = minimize(loss, np.zeros(3), (x, y), bounds=(-0.5, 0.5), batch_size=32, budget=Budget(steps=600))
     assert np.asarray(found.params)[:2] == pytest.approx([0.5, -0.5], abs=1e-5)
     assert float(found.params[2]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_batches_see_no_gradient_that_a_bound_beside_the_point_holds():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8192, 3))
+    y = x @ [1.0, 2.0, 3.0] + 0.5 * rng.normal(size=8192)
+
+    def loss(w, batch):
+        return jnp.mean((batch[0] @ w - batch[1]) ** 2)
+
+    ready = prepare(loss, np.zeros(3), (x, y), "adam", 128, Budget(), None, 0, (None, [9, 1.5, 9]))
+    ended, best = Stop(Reason.NOISE_FLOOR, "it no longer falls"), np.linalg.lstsq(x, y, rcond=None)[0]
+    for second, reason in [(1.5, Reason.NOISE_FLOOR), (1.49999, Reason.NOISE_FLOOR), (1.2, Reason.PLATEAU)]:
+        # an average of params, which the answer is, lies beside a bound and not at it
+        point = (np.array([best[0], second, best[2]], np.float32),)
+        assert proven(ready.engine, point, ended, 1.0, 4)[0].reason is reason
 
 
 def test_restarts_search_the_box():

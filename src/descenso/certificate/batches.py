@@ -93,7 +93,8 @@ def detectable_gradient(
         draws: K where `rows` is None.
         seed: of the signs, and of the keys of a loss that takes one.
         trace: what tracing the loss showed, so that compiled code is found again.
-        bounds: of the params; an entry at a bound whose mean gradient points out of it is left out.
+        bounds: of the params; the gradient is then the projected one, x - P(x - g) by the mean g: each entry is scaled
+            by how much of a step of g the bounds allow.
 
     Memory: K gradients.
     Source: tr(S^2) as in Chen and Qin 2010, "A two-sample test for high-dimensional data", section 3.
@@ -125,8 +126,9 @@ def _gram(
     g = jax.lax.map(one, (order, words))
     if bounds is not None:
         x, low, high = (ravel(tuple(jnp.asarray(leaf) for leaf in side), jnp) for side in (leaves, *bounds))
-        outward = ((x <= low) & (g.mean(0) > 0)) | ((x >= high) & (g.mean(0) < 0))
-        g = jnp.where(outward, 0.0, g)
+        mean = g.mean(0)
+        # an average of points lies near a bound rather than at it, so being held there is a matter of degree
+        g = g * jnp.where(mean == 0, 1.0, (x - jnp.clip(x - mean, low, high)) / jnp.where(mean == 0, 1.0, mean))
     return jnp.matmul(g, g.T, precision="highest")
 
 

@@ -84,7 +84,7 @@ def _side(given: Any, which: str, none: float, tree: Tree, leaves: Leaves) -> Le
 
 def _entries(given: Any, which: str, tree: Tree, leaves: Leaves) -> list[Any]:
     """What is given for each leaf."""
-    if given is None or (np.ndim(given) == 0 and not isinstance(given, dict) and _is_number(given)):
+    if given is None or _is_number(given):
         return [given] * len(leaves)
     params = tree.build(leaves)
     is_none = lambda x: x is None  # noqa: E731
@@ -111,7 +111,8 @@ def _entries(given: Any, which: str, tree: Tree, leaves: Leaves) -> list[Any]:
 
 
 def _is_number(given: Any) -> bool:
-    return np.asarray(given).dtype.kind in "fiu"
+    known = isinstance(given, (int, float, np.generic, np.ndarray, jax.Array))
+    return known and np.ndim(given) == 0 and np.asarray(given).dtype.kind in "fiu"
 
 
 def bound_of(entry: Any, which: str, none: float, name: str, leaf: Any) -> np.ndarray:
@@ -133,9 +134,11 @@ def bound_of(entry: Any, which: str, none: float, name: str, leaf: Any) -> np.nd
         ) from None
     if np.isnan(full).any():
         raise ArgumentError(f"The {which} bound of {name} holds NaN. It must be numbers; infinite ones are no bound.")
-    if (full == -none).any():
-        raise ArgumentError(f"The {which} bound of {name} is {-none}: no value would be within.")
-    return np.array(full).astype(leaf.dtype)
+    with np.errstate(over="ignore"):
+        held = full.astype(leaf.dtype)
+    if (held == -none).any():
+        raise ArgumentError(f"The {which} bound of {name} is {-none} in {leaf.dtype}: no value would be within.")
+    return held
 
 
 def check_order(name: str, low: np.ndarray, high: np.ndarray) -> None:
