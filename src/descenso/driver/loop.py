@@ -117,7 +117,7 @@ def minimize(
         basins = []
         if restarts is not None:
             ready, basins = restarted(ready, restarts, spending)
-        run = Run(ready, stop, spending, Teller(progress, ready.engine, spending), watch, keeper)
+        run = Run(ready, stop, spending, Teller(progress, spending), watch, keeper)
         found = keeper.found(resume, partial(like, run)) if keeper else None
         result = _go_on(run, *found) if found else _start(run)
         return replace(result, basins=basins) if basins else result

@@ -124,7 +124,7 @@ class Run:
         if new.hopeless is not None and new.hopeless < new.state.cursor:
             new = self._advanced(stretch, new.hopeless - stretch.state.cursor)
         self.spending.updates += new.made - stretch.made
-        self.teller.tell(new.state.cursor, new.sums, self.findings, self.validation)
+        self.teller.tell(self.engine, new.state.cursor, new.sums, self.findings, self.validation)
         return new
 
     def unfinished(self, stretch: Stretch) -> bool:

@@ -20,29 +20,29 @@ class Teller:
     """Calls `progress`, if there is one, at most ten times a second."""
 
     progress: Callable[[Progress], None] | None
-    engine: Engine
     spending: Spending
     last: tuple[float, int] = (0.0, 0)
 
-    def tell(self, step: int, sums: np.ndarray, findings: list[Finding], validation: Validation | None) -> None:
-        """`sums` are those of the records since the last look."""
-        now = self.spending.seconds
-        then, step_then = self.last
+    def tell(
+        self, engine: Engine, step: int, sums: np.ndarray, findings: list[Finding], validation: Validation | None
+    ) -> None:
+        """`engine` makes the steps from here on; `sums` are those of the records since the last look."""
+        now, rows = self.spending.seconds, engine.position(step)
+        then, rows_then = self.last
         if self.progress is None or now - then < _EVERY:
             return
-        self.last = now, step
+        self.last = now, rows
         finite = sums[sums[:, 4] > 0]
         loss, _, step_size = finite[-1, :3] / finite[-1, 4] if len(finite) else (np.nan,) * 3
         fraction = self.spending.fraction(step)
-        rows = (self.engine.epochs(step) - self.engine.epochs(step_then)) * self.engine.rows
         self.progress(
             Progress(
                 step=step,
-                epoch=self.engine.epochs(step),
+                epoch=engine.epochs(step),
                 loss=float(loss),
                 validation=validation.seen[-1] if validation and validation.seen else None,
                 step_size=float(step_size),
-                rows_per_second=max(rows, 0.0) / (now - then),
+                rows_per_second=max(rows - rows_then, 0) / (now - then),
                 note=findings[-1].message if findings else "",
                 seconds=now,
                 fraction=fraction,
