@@ -48,7 +48,7 @@ def test_it_needs_no_data():
 
 
 def test_a_pair_that_was_not_announced_is_refused():
-    with pytest.raises(LossShapeError, match=r"returned a tuple\. It must return one number\.\s+hint: has_aux=True"):
+    with pytest.raises(LossShapeError, match=r"returned a tuple\. It must return one number\.\s+hint: .*has_aux=True"):
         minimize(with_statistics, np.zeros(3, np.float32), DATA)
 
 
@@ -62,3 +62,8 @@ def test_a_loss_that_returns_no_pair_is_refused():
 def test_the_first_of_the_pair_must_be_one_number():
     with pytest.raises(LossShapeError, match=r"returned shape \(3,\)"):
         minimize(lambda w: (w, w), np.zeros(3), has_aux=True)
+
+
+def test_an_aux_for_each_row_is_refused_before_the_first_step():
+    with pytest.raises(LossShapeError, match=r"`aux\['rows'\]` has shape \(32,\) on 32 rows and \(64,\) on 64"):
+        minimize(lambda w, b: (square(w, b), {"rows": b[1]}), np.zeros(3), DATA, has_aux=True, batch_size=32)

@@ -133,7 +133,7 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
     Where the first trace is that of a loss inspected before, that is enough.
 
     Raises:
-        LossShapeError: the loss does not return one float.
+        LossShapeError: the loss does not return one float, or an aux that is longer where there are more rows.
         LossPurityError: the two traces differ: the loss draws from NumPy's or Python's random state, say.
         LossGradientError: a leaf does not reach the loss.
         Whatever the loss itself raises.
@@ -148,6 +148,7 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
             hint="take randomness from a parameter named `key` (jax.random), and keep no state between calls",
         )
     _check_gradient(objective, leaves, batch, key)
+    _check_aux(objective, leaves, batch, key)
     return _inspected.get(objective, first, lambda: first)
 
 
@@ -170,7 +171,7 @@ def _first(shape: Any, call: str) -> Any:
 def _check_scalar(shape: Any, call: str) -> None:
     hint = "average over the batch, as in `jnp.mean(per_example)`"
     if isinstance(shape, tuple) and len(shape) == 2:
-        hint = "has_aux=True, if the second of the pair is not descended on"
+        hint = "return the loss alone; `minimize(has_aux=True)` takes such a pair, whose second is not descended on"
     if not hasattr(shape, "shape"):
         raise LossShapeError(f"`{call}` returned a {type(shape).__name__}. It must return one number.", hint=hint)
     if shape.shape != ():
@@ -192,6 +193,23 @@ def _check_gradient(objective: Objective, leaves: Leaves, batch: Leaves, key: ja
             f"No gradient reaches {', '.join(blind)}: the loss does not depend on it, or stops its gradient.",
             hint="use it in the loss, or take it out of `params` and close over it",
         )
+
+
+def _check_aux(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> None:
+    """Raise where the aux has a shape that hangs on the rows: it is a mean over blocks of different lengths."""
+    if not objective.has_aux or objective.data is None:
+        return
+    rows, own = objective.split(batch)
+    twice = tuple(jax.ShapeDtypeStruct((2 * len(a), *a.shape[1:]), a.dtype) for a in rows)
+    of = lambda part: jax.eval_shape(lambda some: objective.output(leaves, (*some, *own), key)[1], part)  # noqa: E731
+    for (path, a), b in zip(jax.tree.leaves_with_path(of(rows)), jax.tree.leaves(of(twice)), strict=True):
+        if a.shape != b.shape:
+            name = "aux" + jax.tree_util.keystr(path)
+            raise LossShapeError(
+                f"`{name}` has shape {a.shape} on {len(rows[0]):,} rows and {b.shape} on {2 * len(rows[0]):,}. It must "
+                "not hang on the number of rows: `result.aux` is its mean over blocks of all rows.",
+                hint="average over the batch, or predict with `result.params`",
+            )
 
 
 def _is_zero(var: Any) -> bool:
