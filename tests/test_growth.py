@@ -11,6 +11,7 @@ import pytest
 import checkpoint_runs as runs
 import descenso
 from descenso import Budget
+from descenso._errors import CheckpointError
 from descenso.data.batches import Order
 from descenso.driver.prepare import prepare
 from descenso.methods.bfgs import BFGS
@@ -62,3 +63,9 @@ def test_the_rows_of_larger_batches_follow_on_those_before():
     np.testing.assert_array_equal(order[:128], Order(20_480, 3).take(224, 128))
     whole = replace(engine, batch_size=None, method=BFGS(), origin=(10, 160))
     assert whole.epochs(11) == pytest.approx((160 + 20_480) / 20_480)
+
+
+def test_a_run_whose_batches_may_grow_is_not_gone_on_with_by_one_whose_may_not(tmp_path):
+    runs.handed(checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match="larger batches: True, now None"):
+        runs.handed(checkpoint=tmp_path, batch_size=128)

@@ -48,6 +48,7 @@ def identify(ready: Prepared, budget: Budget, stop: Stop, watch: Any) -> Identit
     configuration = {
         "method": _method(engine.method, ready.leaves),
         "batch_size": engine.batch_size,
+        "larger batches": ready.may_grow or None,
         "seed": engine.seed,
         # seconds only cut a run short: they do not change where it goes
         "budget": {k: v for k, v in asdict(budget).items() if k != "seconds"},

@@ -24,7 +24,8 @@ def unless_grown(run: Run, ended: Ended | None) -> Ended | None:
 
     Few params go on with all rows, where no noise is left and a dense inverse Hessian is affordable. Else batches grow.
     """
-    if ended is None or not _left_to_us(run) or ended.reason not in _RESTS or run.spending.halted:
+    steered = run.ready.may_grow and run.pilot is not None  # no pilot is left where all rows are taken already
+    if ended is None or not steered or ended.reason not in _RESTS or run.spending.halted:
         return ended
     engine, step = run.engine, run.state.cursor
     size = sum(leaf.size for leaf in run.state.params)
@@ -61,8 +62,3 @@ def resize(run: Run, rows: int | None, origin: tuple[int, int]) -> None:
         method = quasi_newton(size) if engine.bounds is None else ProjectedLBFGS()
         engine, run.pilot, run.ladder, run.search = replace(engine, method=method), None, Ladder(method), True
     run.engine = engine
-
-
-def _left_to_us(run: Run) -> bool:
-    known = run.pilot is None or run.pilot.horizon is not None
-    return run.ready.grows and not known and run.engine.stream is None

@@ -52,7 +52,7 @@ class Prepared:
         validation: the arrays of the validation data, or None.
         steps: the most updates the budget allows, or None.
         findings: what was decided on the way.
-        grows: whether the rows of a batch were left to us, and so may change on the way.
+        grows: whether the rows of a batch were left to us.
         certify, escape: whether the point at the end is certified, as in `minimize`, and a saddle left.
     """
 
@@ -67,6 +67,11 @@ class Prepared:
     certify: str | bool = False
     escape: bool = False
     grows: bool = False
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether batches may grow on the way: nobody said how many rows they have, nor how long the run is."""
+        return self.grows and self.pilot is not None and self.pilot.horizon is None and self.engine.stream is None
 
 
 def prepare(
