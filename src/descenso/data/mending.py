@@ -43,6 +43,9 @@ class Permuted:
     def __len__(self) -> int:
         return len(self.array)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[0 : len(self)], dtype)
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         return self.array[self.order[rows]]
 
