@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -147,6 +149,25 @@ def test_every_window_is_read_once_an_epoch(table, monkeypatch):
     assert windows == 16
     assert len(set(taken["_read"])) == len(taken["_read"]) <= windows + 3  # and those of the next epoch
     assert len(set(taken["_gather"])) == len(taken["_gather"])
+
+
+def test_nothing_is_read_after_the_run(table, monkeypatch):
+    monkeypatch.setattr(stream_module, "BLOCK_BYTES", 48 * 500)
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 48 * 64 * 50)
+    begun, done, whole = [], [], Stream._read
+
+    def slowly(*args):
+        begun.append(args)
+        sleep(0.2)
+        found = whole(*args)
+        done.append(args)
+        return found
+
+    monkeypatch.setattr(Stream, "_read", slowly)
+    run(Streamed(table, memory=500_000), budget=Budget(steps=60))
+    count = len(done)
+    sleep(0.3)
+    assert len(begun) == len(done) == count > 0
 
 
 def test_streamed_is_as_in_memory_where_a_window_holds_all(table, monkeypatch):

@@ -103,6 +103,17 @@ class Stream:
         self._gathered = [now, behind]
         return now.rows
 
+    def rest(self) -> None:
+        """Read no further ahead: when it returns the files that the arrays map may be written to again."""
+        for worker, ahead in (
+            (self._gatherer, [g.rows for g in self._gathered]),
+            (self._reader, self._windows.values()),
+        ):
+            for future in list(ahead):
+                future.cancel()
+            worker.submit(int).result()  # one thread each: what it had begun is done by then
+        self._gathered, self._windows = [], OrderedDict()
+
     def _begun(self, order: Windows, start: int, room: int) -> Gathered:
         same = (g for g in self._gathered if (g.order, g.start, g.room) == (order, start, room))
         return next(same, None) or self._begin(order, start, room)

@@ -77,7 +77,8 @@ def minimize(
         stop: when it has arrived.
         validate: data of the same form to validate on; the params of the best validation loss are returned.
         has_aux: whether the loss returns a pair `(loss, aux)`. `aux`, a pytree of float arrays such as the batch
-            statistics of a network, is not descended on; `result.aux` is its mean over all rows at the answer.
+            statistics of a network and of the same shapes for any number of rows, is not descended on; `result.aux` is
+            its mean over all rows at the answer.
         restarts: how often to descend from elsewhere before the run starts from the best point that this found: a
             number of descents, or `Budget(gradients=...)`. It leads out of local minima; `result.basins` are those
             found, between the `bounds` where there are some. With data it descends on the same 4,096 rows each time.
@@ -119,7 +120,11 @@ def minimize(
             ready, basins = restarted(ready, restarts, spending)
         run = Run(ready, stop, spending, Teller(progress, spending), watch, keeper)
         found = keeper.found(resume, partial(like, run)) if keeper else None
-        result = _go_on(run, *found) if found else _start(run)
+        try:
+            result = _go_on(run, *found) if found else _start(run)
+        finally:
+            if ready.engine.stream is not None:
+                ready.engine.stream.rest()
         return replace(result, basins=basins) if basins else result
 
 
