@@ -14,6 +14,7 @@ from descenso import Budget, Descent, averaging, minimize, rules, step_sizes
 from descenso._errors import ArgumentError, CheckpointError
 from descenso.driver.endings import proven
 from descenso.driver.prepare import prepare
+from descenso.methods.projected import ProjectedLBFGS
 from descenso.result import Reason
 from descenso.watch.verdict import Stop
 
@@ -336,3 +337,14 @@ def test_scipy_is_told_of_the_curvature_within():
     assert found.success
     assert found.x == pytest.approx([0, 0], abs=1e-6)
     assert "strict minimum within bounds: 1 of 2 params" in found.message
+
+
+@pytest.mark.parametrize("pairs", [((0, None), (0, 1)), [(0, None), (0, 1)], [[0, None], [0, 1]]])
+def test_pairs_as_scipy_has_them_are_not_taken_for_two_sides(pairs):
+    with pytest.raises(ArgumentError, match=r"hint: of a pair for each param, as SciPy has them, make bounds=\("):
+        minimize(lambda x: jnp.sum((x - 3) ** 2), np.zeros(2), bounds=pairs)
+
+
+def test_a_method_with_bounds_of_its_own_takes_no_others():
+    with pytest.raises(ArgumentError, match="ProjectedLBFGS has a `mask`"):
+        minimize(lambda x: jnp.sum(x**2), np.ones(2), bounds=(None, 5), method=ProjectedLBFGS((True,)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import mock
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,3 +70,17 @@ def test_a_run_whose_batches_may_grow_is_not_gone_on_with_by_one_whose_may_not(t
     runs.handed(checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="larger batches: True, now None"):
         runs.handed(checkpoint=tmp_path, batch_size=128)
+
+
+def test_a_loss_that_is_no_mean_is_taken_over_all_rows_at_once():
+    def logarithm(w, batch):
+        x, y = batch
+        return jnp.log(jnp.mean((x @ w - y) ** 2))  # its mean over blocks of rows is another
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(20_480, 20)).astype(np.float32)  # of more than one block
+    data = (x, (x.sum(1) + np.linspace(0.1, 10, 20_480) * random.normal(size=20_480)).astype(np.float32))
+    result = descenso.minimize(logarithm, np.zeros(20, np.float32), data)
+    assert "all 20,480 rows" in sizes(result)[-1]
+    best = np.linalg.lstsq(*(a.astype(np.float64) for a in data), rcond=None)[0]
+    assert float(logarithm(result.params, data)) == pytest.approx(float(logarithm(best, data)), abs=1e-5)

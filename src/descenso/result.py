@@ -94,9 +94,9 @@ class Result:
         message: the same in a sentence, with the evidence and, after a failure, what to try.
         history: loss, step size and gradient norm along the way.
         steps: updates made along the path that led to `params`.
-        gradients: evaluations of the gradient spent, in units of one batch, probes and judging included; a loss alone
-            is 1/3. What it takes to report `loss` at the end is not counted, nor is the certificate, which states its
-            own cost, unless the run went on from what it showed.
+        gradients: evaluations of the gradient of a batch, of whatever size it was then, probes and judging included; a
+            loss alone is 1/3. What it takes to report `loss` at the end is not counted, nor is the certificate, which
+            states its own cost, unless the run went on from what it showed.
         epochs: passes over the data along the path, 0.0 without data.
         seconds: wall-clock time, compilation included.
         findings: what was seen and decided on the way.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from descenso.driver.pace import Pace
+from descenso.driver.prepare import is_mean
 from descenso.driver.run import Run
 from descenso.methods.bfgs import DENSE, quasi_newton
 from descenso.methods.projected import ProjectedLBFGS
@@ -61,4 +62,6 @@ def resize(run: Run, rows: int | None, origin: tuple[int, int]) -> None:
         size = sum(leaf.size for leaf in run.state.params)
         method = quasi_newton(size) if engine.bounds is None else ProjectedLBFGS()
         engine, run.pilot, run.ladder, run.search = replace(engine, method=method), None, Ladder(method), True
+        if not is_mean(engine, run.ready.leaves):
+            engine = replace(engine, objective=replace(engine.objective, blocked=False))
     run.engine = engine

@@ -125,7 +125,7 @@ def prepare(
     findings += [Finding("data", 0, note) for note in notes]
     findings += [Finding("stream", 0, told(stream, int(seed)))] if stream else []
     engine = Engine(objective, chosen, (*arrays, *own), rows, batch, int(seed), trace, stream, box)
-    if source and batch is None and not _is_mean(engine, leaves):
+    if source and batch is None and not is_mean(engine, leaves):
         engine = replace(engine, objective=replace(objective, blocked=False))
         findings.append(Finding("engine", 0, "the loss is not a mean over rows: all rows are evaluated at once"))
     validation = validation_of(validate, structure, stream.first(1) if stream else arrays)
@@ -190,9 +190,14 @@ def _within(box: Bounds, method: Method, how: str, *, searches: bool, size: int)
     """The method kept within the bounds, and the sentence on how it was chosen."""
     if searches:
         return ProjectedLBFGS(), f"projected L-BFGS, for {size:,} params with bounds and the same loss at every step"
-    if hasattr(method, "within"):
-        return method, how
-    return bounded(method, Between(*box.sides)), how
+    if not hasattr(method, "within"):
+        return bounded(method, Between(*box.sides)), how
+    if getattr(method, "mask", None) is not None:
+        raise ArgumentError(
+            f"`method` {type(method).__name__} has a `mask`, which bounds params by 0, and there are `bounds` too.",
+            hint="leave the mask out, and give 0 as the lower bound of these params",
+        )
+    return method, how
 
 
 def _check_search(method: Any, batch: int | None, keyed: bool) -> None:
@@ -223,7 +228,7 @@ def _named_or_checked(method: Any, tree: Tree) -> Method:
     )
 
 
-def _is_mean(engine: Engine, leaves: Leaves) -> bool:
+def is_mean(engine: Engine, leaves: Leaves) -> bool:
     """Whether the loss over all rows is the mean of the losses over blocks of rows, as `minimize` asks for."""
     if block_rows(engine.objective.split(engine.data)[0]) == engine.rows:
         return True

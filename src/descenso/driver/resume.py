@@ -41,7 +41,7 @@ def keep(run: Run, keeper: Keeper, ended: Ended | None = None) -> None:
 
 def like(run: Run, numbers: dict[str, Any]) -> RunState:
     """A state of the form that a checkpoint with these numbers holds: the method may have been changed by then."""
-    rows, step, position = numbers["batch"]
+    rows, step, position = numbers.get("batch", [run.engine.batch_size, 0, 0])
     resize(run, rows, (step, position))
     run.state = run.engine.start(run.ready.leaves)
     ladder = run.ladder

@@ -14,6 +14,7 @@ from descenso.engine.tree import Tree
 
 _FORM = "It must be a pair (low, high): each a number, None for none, or a pytree like `params`."
 _HINT = "e.g. bounds=(0, None) for params that may not be negative, or bounds=(0, [1.0, 2.0])"
+_PAIRS = "of a pair for each param, as SciPy has them, make bounds=(list(lows), list(highs))"
 
 
 class Bounds(NamedTuple):
@@ -58,8 +59,9 @@ def bounds_of(given: Any, tree: Tree, leaves: Leaves) -> Bounds | None:
         return None
     if hasattr(given, "lb") and hasattr(given, "ub"):
         given = (given.lb, given.ub)
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise ArgumentError(f"`bounds` is {_short(given)}. {_FORM}", hint=_HINT)
+    if not isinstance(given, tuple) or len(given) != 2:
+        hint = _PAIRS if isinstance(given, list) else _HINT
+        raise ArgumentError(f"`bounds` is {_short(given)}. {_FORM}", hint=hint)
     low = _side(given[0], "lower", -np.inf, tree, leaves)
     high = _side(given[1], "upper", np.inf, tree, leaves)
     for name, a, b in zip(tree.names, low, high, strict=True):
@@ -90,6 +92,11 @@ def _entries(given: Any, which: str, tree: Tree, leaves: Leaves) -> list[Any]:
     is_none = lambda x: x is None  # noqa: E731
     wanted, structure = jax.tree.flatten(params, is_leaf=is_none)
     if len(wanted) == 1 and wanted[0] is params:  # one array: a list of numbers is a vector of bounds
+        if isinstance(given, tuple):  # with two params SciPy's pairs would pass for a lower and an upper side
+            told = (
+                f"The {which} side of `bounds` is the tuple {_short(given)}. For one array it must be a number, a list"
+            )
+            raise ArgumentError(f"{told}, an array or None.", hint=_PAIRS)
         return [given]
     if isinstance(given, (np.ndarray, jax.Array)) and given.shape == (len(leaves),) and not any(map(np.ndim, leaves)):
         return list(np.asarray(given))

@@ -55,7 +55,13 @@ def mean_loss(objective: Objective, leaves: Leaves, data: Leaves, key: jax.Array
 
 def mean_aux(objective: Objective, leaves: Leaves, data: Leaves, key: jax.Array) -> Any:
     """What a loss with `has_aux` returns beside its value over all rows of `data`, as the mean over blocks."""
-    aux = lambda rows: objective.output(leaves, rows, key)[1]  # noqa: E731
+
+    def aux(rows: Leaves) -> Any:
+        # counts become floats, of one block as of many
+        return jax.tree.map(
+            lambda a: a * jnp.ones((), jnp.result_type(a, jnp.float32)), objective.output(leaves, rows, key)[1]
+        )
+
     if objective.data is None or not objective.blocked:
         return aux(data)
     rows, own = objective.split(data)
