@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import jax
 import pytest
+
+# a shell that starts the tests in the background has them ignore Ctrl-C, and all that they start as well
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # most of their time would go into compiling for tables of many shapes, and they say nothing of speed
 _MANY_SHAPES = ("test_certificate", "test_estimators_", "test_truth")

@@ -128,11 +128,9 @@ def test_a_warm_start_begins_where_the_last_fit_ended():
     with pytest.warns(ConvergenceWarning):
         model = DescentClassifier(budget=5, warm_start=True).fit(X, Y)
     first = model.result_.loss
-    for _ in range(30):
-        if model.set_params(budget=None).fit(X, Y).n_iter_ < 5:
-            break
+    assert model.set_params(budget=None).fit(X, Y).n_iter_ > 5
     assert model.result_.loss < first
-    assert model.n_iter_ < 5  # it is at the optimum already
+    assert model.fit(X, Y).n_iter_ <= 1  # it is at the optimum already
     assert model.reason_ == "converged"
 
 

@@ -65,6 +65,12 @@ def exact(
     close, runs, seen = _CLOSE if options.wide else _CLOSE_32, [], []
     fine = _FINE if options.wide else _FINE_32
     stage: Stage | None = _first(loss, fine, provable=validate is None and _is_penalised(loss))
+    if validate is None and not loss.family.rough and _begun(params):
+        with precision(options.wide):
+            there = duality_gap(loss, params, rows_at(loss, table.scores(params), data), table)
+        if there is not None and there.relative <= close:
+            # a gradient smaller by a share of the one at the optimum would be sought for ever
+            budget = replace(budget, steps=1)
     while stage is not None and (left := left_of(budget, runs)) is not None:
         now = replace(loss, shape=loss.shape._replace(kink=stage.kink))
         # in 32 bits rounding can keep the gradient above that: then the run ends where its loss no longer falls
@@ -87,6 +93,11 @@ def _search(params: Any) -> Any:
     if "plus" not in params:
         return "auto"
     return ProjectedLBFGS(tuple(name != "intercept" for name in sorted(params)))
+
+
+def _begun(params: Any) -> bool:
+    """Whether a fit begins where another has ended."""
+    return any(np.any(leaf) for leaf in params.values())
 
 
 def _is_penalised(loss: Penalised) -> bool:
