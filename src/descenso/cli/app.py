@@ -43,6 +43,13 @@ class Task(StrEnum):
     classification = "classification"
 
 
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="The most the rows may take, such as 2GB; a table that needs more is read as it goes.",
+        show_default="a quarter of what is free",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the ending alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
 
@@ -96,13 +103,7 @@ def fit_command(
         ),
     ] = None,
     every: Annotated[str, typer.Option(help="How often: 30s, 5m, 1h.")] = "30s",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="The most the rows may take, such as 2GB; a table that needs more is read as it goes.",
-            show_default="a quarter of what is free",
-        ),
-    ] = None,
+    memory: Memory = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="The folder to keep the rows of such a table in.", show_default="~/.cache/descenso/rows"),
@@ -191,13 +192,7 @@ def predict_command(
     ],
     *,
     out: Annotated[Path, typer.Option(help="The file to write: .csv, .csv.gz, .parquet or .arrow.")],
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="The most the rows may take, such as 2GB; a table that needs more is read as it goes.",
-            show_default="a quarter of what is free",
-        ),
-    ] = None,
+    memory: Memory = None,
 ) -> None:
     """Predict every row of a table with a saved model."""
     from descenso.cli.predict import predict

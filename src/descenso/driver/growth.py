@@ -9,7 +9,7 @@ import numpy as np
 from descenso.driver.pace import Pace
 from descenso.driver.prepare import is_mean
 from descenso.driver.run import Run
-from descenso.methods.bfgs import DENSE, quasi_newton
+from descenso.methods.bfgs import BFGS, DENSE
 from descenso.methods.projected import ProjectedLBFGS
 from descenso.pilot.deterministic import Ladder
 from descenso.result import Finding, Reason
@@ -59,8 +59,7 @@ def resize(run: Run, rows: int | None, origin: tuple[int, int]) -> None:
     """The engine for batches of `rows` rows from `origin` on; for all of them, by a deterministic method, for None."""
     engine = replace(run.engine, batch_size=rows, origin=origin)
     if rows is None and run.engine.batch_size is not None:
-        size = sum(leaf.size for leaf in run.state.params)
-        method = quasi_newton(size) if engine.bounds is None else ProjectedLBFGS()
+        method = BFGS() if engine.bounds is None else ProjectedLBFGS()
         engine, run.pilot, run.ladder, run.search = replace(engine, method=method), None, Ladder(method), True
         if not is_mean(engine, run.ready.leaves):
             engine = replace(engine, objective=replace(engine.objective, blocked=False))

@@ -43,12 +43,11 @@ def like(run: Run, numbers: dict[str, Any]) -> RunState:
     """A state of the form that a checkpoint with these numbers holds: the method may have been changed by then."""
     rows, step, position = numbers.get("batch", [run.engine.batch_size, 0, 0])
     resize(run, rows, (step, position))
-    run.state = run.engine.start(run.ready.leaves)
     ladder = run.ladder
     if ladder and (numbers["watchers"].get("ladder") or {}).get("rung"):
         remind(ladder, numbers["watchers"]["ladder"])
         run.engine = replace(run.engine, method=ladder.method())
-        run.state = run.engine.start(run.ready.leaves)
+    run.state = run.engine.start(run.ready.leaves)
     return run.state
 
 

@@ -108,8 +108,10 @@ class Run:
     def recent(self) -> Records:
         """The records since the batches are of their present size, and their steps counted from there."""
         since = self.engine.origin[0]
-        records = self.course.records
-        return replace(records.since(since), step=records.since(since).step - since) if since else records
+        if not since:
+            return self.course.records
+        records = self.course.records.since(since)
+        return replace(records, step=records.step - since)
 
     def accept(self, state: RunState, new: Records) -> None:
         self.earlier, self.state = self.state, state

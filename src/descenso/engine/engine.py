@@ -210,12 +210,7 @@ class Engine:
         return float(np.mean([float(self.programs.mean_loss(leaves, data, key_data(0, i))) for i in range(draws)]))
 
     def _streamed_loss(self, leaves: Leaves, stream: Stream) -> float:
-        total, rows = 0.0, 0
-        for piece in stream.measured():
-            n = len(piece[0])
-            total += n * float(self.programs.mean_loss(leaves, (*piece, *self.data), key_data(0, 0)))
-            rows += n
-        return total / rows
+        return float(_over(stream, lambda piece: self.programs.mean_loss(leaves, (*piece, *self.data), key_data(0, 0))))
 
     def aux(self, leaves: Leaves) -> Any:
         """What the loss returns beside its value, as the mean over blocks of all rows; None where it returns one."""
@@ -223,12 +218,8 @@ class Engine:
             return None
         if self.stream is None:
             return self.programs.aux(leaves, self.data, key_data(0, 0))
-        total, rows = None, 0
-        for piece in self.stream.measured():
-            n, found = len(piece[0]), self.programs.aux(leaves, (*piece, *self.data), key_data(0, 0))
-            found = jax.tree.map(lambda a, n=n: n * a, found)
-            total, rows = found if total is None else jax.tree.map(jnp.add, total, found), rows + n
-        return jax.tree.map(lambda a: a / rows, total)
+        found = _over(self.stream, lambda piece: self.programs.aux(leaves, (*piece, *self.data), key_data(0, 0)))
+        return jax.tree.map(jnp.asarray, found)
 
     def batch_losses(self, leaves: Leaves, first: int, count: int, purpose: str = "judge") -> np.ndarray:
         """The losses at `leaves` of batches first .. first + count - 1 of a stream of its own: float64 (count,).
@@ -246,3 +237,13 @@ class Engine:
             data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
         out = self.programs.batch_losses(leaves, data, order, self.batch_size, key_data(1, 0))
         return np.asarray(out, np.float64)
+
+
+def _over(stream: Stream, f: Callable[[Leaves], Any]) -> Any:
+    """The mean of `f(piece)`, a pytree of arrays, over the rows that a loss is measured on."""
+    total, rows = None, 0
+    for piece in stream.measured():
+        n = len(piece[0])
+        part = jax.tree.map(lambda a, n=n: n * np.asarray(a, np.float64), f(piece))
+        total, rows = part if total is None else jax.tree.map(np.add, total, part), rows + n
+    return jax.tree.map(lambda a: a / rows, total)
