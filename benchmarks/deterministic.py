@@ -270,7 +270,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     words = sys.argv[1:]
     dtype = "float32" if "float32" in words else "float64"
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", dtype == "float64")  # else the constants of a problem would carry it to 64 bits
     print(f"{machine()}, {dtype}")
     for name, run in (("evaluations", evaluations), ("time", times), ("truth", truth)):
         if name in words or not set(words) - {"float32", "float64"}:
