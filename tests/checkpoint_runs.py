@@ -147,13 +147,21 @@ def growing(**more: Any) -> Result:
     return descenso.minimize(thinned, np.zeros(2, np.float32), _MANY, **more)
 
 
+def widened(**more: Any) -> Result:
+    """The same where the rows are read a window at a time."""
+    data = Streamed(tuple(a[:9000] for a in _MANY), memory=120_000)
+    with mock.patch.object(stream, "BLOCK_BYTES", 1200), mock.patch.object(stream, "CHUNK_BYTES", 30_000):
+        return descenso.minimize(linear, np.zeros(2, np.float32), data, **more)
+
+
 def handed(**more: Any) -> Result:
     """Batches that give way to all rows."""
     return descenso.minimize(linear, np.zeros(2, np.float32), _MANY, **more)
 
 
 CASES = {
-    f.__name__: f for f in (dropout, auto, anytime, bfgs, climbing, leaving, recovering, streamed, growing, handed)
+    f.__name__: f
+    for f in (dropout, auto, anytime, bfgs, climbing, leaving, recovering, streamed, growing, widened, handed)
 }
 
 

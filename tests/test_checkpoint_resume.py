@@ -56,6 +56,7 @@ def every_checkpoint(folder: Path, case: str, steps: int) -> dict:
         ("recovering", 9, 7),
         ("streamed", 10, 7),
         ("growing", 40, 9),
+        ("widened", 55, 12),
         ("handed", 16, 9),
     ],
 )

@@ -193,10 +193,20 @@ def test_what_is_read_is_said(table):
 
 
 def test_auto_goes_to_the_noise_floor(table):
-    result = run(Streamed(table, memory=1_000_000), method="auto", batch_size="auto", budget=None)
+    few = tuple(a[:9000] for a in table)
+    result = run(Streamed(few, memory=800_000), method="auto", batch_size="auto", budget=None)
     assert result.reason is Reason.NOISE_FLOOR
     assert result.loss < 0.0105
     assert np.allclose(result.params, np.arange(10), atol=0.02)
+    told = [f.message.split(":")[0] for f in result.findings if f.kind == "batch_size"]
+    assert told == ["batches of 128 of 9,000 rows", "batches of 512 rows from here"]
+
+
+def test_batches_grow_no_further_than_memory_allows(table):
+    few = tuple(a[:9000] for a in table)
+    result = run(Streamed(few, memory=150_000), method="auto", batch_size="auto", budget=None)
+    assert Stream(few, ("x", "y"), 150_000).most == 390
+    assert [f.message for f in result.findings if f.kind == "batch_size"] == ["batches of 128 of 9,000 rows"]
 
 
 def test_a_stopped_run_goes_on_with_the_same_batches(table, tmp_path, monkeypatch):

@@ -85,6 +85,11 @@ class Stream:
         """How many batches are handed to one compiled call."""
         return max(1, CHUNK_BYTES // max(self.row_bytes * batch_size, 1))
 
+    @property
+    def most(self) -> int:
+        """The most rows that a batch grows to: two batches are held at once in a part of the memory."""
+        return max(1, self.memory // (2 * _PARTS) // max(self.row_bytes, 1))
+
     def first(self, count: int) -> Rows:
         """The first rows, in the dtypes that are computed in."""
         return self._done(tuple(np.asarray(a[0:count]) for a in self.arrays))

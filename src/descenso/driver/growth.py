@@ -9,6 +9,7 @@ import numpy as np
 from descenso.driver.pace import Pace
 from descenso.driver.prepare import is_mean
 from descenso.driver.run import Run
+from descenso.engine.engine import Engine
 from descenso.methods.bfgs import BFGS, DENSE
 from descenso.methods.projected import ProjectedLBFGS
 from descenso.pilot.deterministic import Ladder
@@ -23,14 +24,16 @@ _RESTS = frozenset({Reason.NOISE_FLOOR, Reason.PLATEAU})
 def unless_grown(run: Run, ended: Ended | None) -> Ended | None:
     """The end, unless the rows of a batch were left to us and more of them lead further down.
 
-    Few params go on with all rows, where no noise is left and a dense inverse Hessian is affordable. Else batches grow.
+    Few params go on with all rows, where no noise is left and a dense inverse Hessian is affordable. Else, and where
+    rows are streamed, batches grow.
     """
     steered = run.ready.may_grow and run.pilot is not None  # no pilot is left where all rows are taken already
     if ended is None or not steered or ended.reason not in _RESTS or run.spending.halted:
         return ended
     engine, step = run.engine, run.state.cursor
     size = sum(leaf.size for leaf in run.state.params)
-    if size <= DENSE and not engine.objective.keyed and run.validation is None:
+    held = engine.stream is None
+    if held and size <= DENSE and not engine.objective.keyed and run.validation is None:
         run.findings.append(
             Finding("batch_size", step, f"all {engine.rows:,} rows at every step from here: {ended.why}")
         )
@@ -39,11 +42,17 @@ def unless_grown(run: Run, ended: Ended | None) -> Ended | None:
         run.state = run.engine.start(point)._replace(cursor=step)
         return None
     larger = _FACTOR * (engine.batch_size or 0)
-    if ended.reason is not Reason.NOISE_FLOOR or not larger or larger * _LEAST > engine.rows:
+    if ended.reason is not Reason.NOISE_FLOOR or not 0 < larger <= most_rows(engine):
         return ended
     run.findings.append(Finding("batch_size", step, f"batches of {larger:,} rows from here: {ended.why}"))
     _grow(run, larger)
     return None
+
+
+def most_rows(engine: Engine) -> int:
+    """The most rows of a batch that is chosen: what the end is judged on, and what memory streamed ones may take."""
+    most = engine.rows // _LEAST
+    return most if engine.stream is None else min(most, engine.stream.most)
 
 
 def _grow(run: Run, rows: int | None) -> None:

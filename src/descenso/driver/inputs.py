@@ -88,8 +88,11 @@ def validation_of(validate: Any, structure: Any, data: Leaves) -> Leaves | None:
     return tuple(jax.device_put(a) for a in source.arrays)
 
 
-def rows_of_a_batch(asked: Any, rows: int, size: int, method: Any) -> tuple[int | None, str]:
-    """Rows of a batch, None for all of them, and a sentence where it was chosen or changed."""
+def rows_of_a_batch(asked: Any, rows: int, size: int, method: Any, *, held: bool = True) -> tuple[int | None, str]:
+    """Rows of a batch, None for all of them, and a sentence where it was chosen or changed.
+
+    `held`: whether all rows are in memory, so that every step can take them.
+    """
     if not rows:
         if asked != "auto":
             raise ArgumentError(f"`batch_size` is {asked!r}, but there is no `data`. Leave it out, or pass `data`.")
@@ -97,7 +100,7 @@ def rows_of_a_batch(asked: Any, rows: int, size: int, method: Any) -> tuple[int 
     if asked == "all":
         return None, ""
     if asked == "auto":
-        return _auto_batch(rows, size, method)
+        return _auto_batch(rows, size, method, held)
     if isinstance(asked, bool) or not isinstance(asked, (int, np.integer)) or asked < 1:
         raise ArgumentError(f'`batch_size` is {asked!r}. It must be a whole number from 1, "all" or "auto".')
     if asked > rows:
@@ -107,10 +110,10 @@ def rows_of_a_batch(asked: Any, rows: int, size: int, method: Any) -> tuple[int 
     return int(asked), ""
 
 
-def _auto_batch(rows: int, size: int, method: Any) -> tuple[int | None, str]:
+def _auto_batch(rows: int, size: int, method: Any, held: bool) -> tuple[int | None, str]:
     searches = getattr(method, "line_search", False)
     few = rows <= _FULL_ROWS or (rows <= _FULL_ROWS_FEW_PARAMS and size <= DENSE)
-    if searches or (method == "auto" and few):
+    if searches or (held and method == "auto" and few):
         return None, f"all {rows:,} rows at every step"
     batch = min(rows, 32 if rows < 4096 else 128 if rows < 100_000 else 256)
     return batch, f"batches of {batch} of {rows:,} rows"

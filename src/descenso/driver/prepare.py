@@ -71,7 +71,7 @@ class Prepared:
     @property
     def may_grow(self) -> bool:
         """Whether batches may grow on the way: nobody said how many rows they have, nor how long the run is."""
-        return self.grows and self.pilot is not None and self.pilot.horizon is None and self.engine.stream is None
+        return self.grows and self.pilot is not None and self.pilot.horizon is None
 
 
 def prepare(
@@ -100,7 +100,7 @@ def prepare(
     objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own), has_aux=bool(has_aux))
     size = sum(leaf.size for leaf in leaves)
     rows = stream.rows if stream else source.rows if source else 0
-    batch, note = rows_of_a_batch(batch_size, rows, size, method)
+    batch, note = rows_of_a_batch(batch_size, rows, size, method, held=stream is None)
     if stream:
         check_batch(batch, batch_size, stream)
     arrays = tuple(jax.device_put(a) for a in source.arrays) if source else ()

@@ -229,14 +229,21 @@ class Engine:
         if self.batch_size is None:
             keys = [key_data(1, n) for n in range(first, first + count)]
             return np.array([float(self.programs.mean_loss(leaves, self.data, key)) for key in keys])
-        first, count = first * self.batch_size, count * self.batch_size
+        # streamed rows take memory: no more of them at once than one chunk has
+        together = count if self.stream is None else min(count, 1 << (self.longest.bit_length() - 1))
+        parts = range(first, first + count, together)
+        losses = [self._losses(leaves, n, min(together, first + count - n), purpose) for n in parts]
+        return np.concatenate(losses, dtype=np.float64)
+
+    def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
+        rows = self.batch_size or self.rows
+        first, count = first * rows, count * rows
         if self.stream is not None:
             data = (*self.stream.judged(self.seed, first, count, purpose), *self.data)
             order = np.arange(count, dtype=np.int32)
         else:
             data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
-        out = self.programs.batch_losses(leaves, data, order, self.batch_size, key_data(1, 0))
-        return np.asarray(out, np.float64)
+        return np.asarray(self.programs.batch_losses(leaves, data, order, rows, key_data(1, 0)))
 
 
 def _over(stream: Stream, f: Callable[[Leaves], Any]) -> Any:
