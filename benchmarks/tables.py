@@ -30,7 +30,8 @@ import numpy as np
 from descenso.data.column import TEXT, Table
 from descenso.data.split import hold_out
 from descenso.data.table import read_table
-from descenso.data.target import CLASSIFICATION, fit_target, infer_task
+from descenso.data.target import CLASSIFICATION
+from descenso.data.task import fit_target, infer_task
 
 # known only when the flight has left or landed, or whether it was cancelled
 LEAKS = ("DepTime", "ArrTime", "ActualElapsedTime", "AirTime", "DepDelay", "TaxiIn", "TaxiOut", "Cancelled")

@@ -22,7 +22,7 @@ from descenso.data import csv as csv_module
 from descenso.data import readers as readers_module
 from descenso.data.encode import Encoding, fit_encoding
 from descenso.data.table import read_table
-from descenso.data.target import fit_target
+from descenso.data.task import fit_target
 from descenso.disk.owner import Owner
 from descenso.models import Model
 

@@ -13,7 +13,8 @@ from descenso.data.checks import check_to_fit
 from descenso.data.column import BOOLEAN, NUMBER, TEXT, TIME, Column, Table
 from descenso.data.moments import Moments, Together
 from descenso.data.split import hold_out
-from descenso.data.target import Classes, Regression, fit_target, infer_task, target_from_json
+from descenso.data.target import Classes, Regression, target_from_json
+from descenso.data.task import fit_target, infer_task
 
 
 def number(name: str, *values: float | None) -> Column:

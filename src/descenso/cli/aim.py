@@ -11,15 +11,8 @@ from descenso._errors import DataError
 from descenso.cli.rows import Request, left_out
 from descenso.data.column import NUMBER, Column, require_columns
 from descenso.data.parts import Parts
-from descenso.data.target import (
-    CLASSIFICATION,
-    MOST_CLASSES,
-    MOST_LABELS,
-    Answers,
-    Classes,
-    check_task,
-    target_of,
-)
+from descenso.data.target import CLASSIFICATION, Classes
+from descenso.data.task import MOST_CLASSES, MOST_LABELS, Answers, check_task, target_of
 from descenso.data.values import Values
 
 

@@ -33,7 +33,8 @@ from descenso.data.shuffle import Drift
 from descenso.data.stream import BLOCK_BYTES
 from descenso.data.summary import Summary
 from descenso.data.table import Wanted
-from descenso.data.target import Target, standardised, target_from_json
+from descenso.data.target import Target, target_from_json
+from descenso.data.task import standardised
 
 TRAIN, HELD, STOP, NONE = range(4)
 """What a row is for: the descent, the metrics, the choice of where to stop; or nothing, for it has no target."""

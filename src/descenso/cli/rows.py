@@ -16,7 +16,8 @@ from descenso.data.encode import Encoding, fit_encoding
 from descenso.data.memory import share_of_free
 from descenso.data.split import hold_out
 from descenso.data.table import Wanted, example_of, read_table
-from descenso.data.target import CLASSIFICATION, Classes, Target, fit_target, infer_task
+from descenso.data.target import CLASSIFICATION, Classes, Target
+from descenso.data.task import fit_target, infer_task
 from descenso.watch.limits import Budget
 
 _LARGE = 10_000  # rows from which a tenth is enough to see where to stop; below, a fifth
