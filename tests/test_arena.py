@@ -220,6 +220,31 @@ def test_the_online_entrant_is_what_torch_users_get():
     assert course.cost == 1.0
 
 
+def test_the_forking_entrant_is_what_torch_users_get_with_a_closure():
+    workload = replace(toy(), steps=550)
+    course, found = contend(workload, CONTENDERS["online_forks"], seed=4)
+    x, y = (torch.asarray(np.asarray(workload.data[k])) for k in ("x", "y"))
+    w = torch.tensor(np.array(workload.init(jax.random.key(4))["w"]), requires_grad=True)
+    optimizer, calls, losses = Descent([w]), [], []
+    for step, rows in enumerate(lanes.order(workload, 4).reshape(550, -1), 1):
+
+        def closure(rows=rows):
+            calls.append(rows)
+            optimizer.zero_grad()
+            loss = ((x[rows] @ w - y[rows]) ** 2).mean()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        if step % 11 == 0:
+            with optimizer.evaluation(), torch.no_grad():
+                losses.append(((x @ w - y) ** 2).mean().item())
+    np.testing.assert_allclose(course.losses, losses, rtol=1e-3)
+    assert course.cost == pytest.approx(len(calls) / 550)
+    assert [line.split(": loss")[0] for line in found] == [line.split(": loss")[0] for line in optimizer.findings]
+    assert len(found) == 1
+
+
 def test_ours_reaches_the_least_squares_solution():
     workload = toy()
     course, found = contend(workload, CONTENDERS["auto"], seed=5)

@@ -27,12 +27,20 @@ class Contender:
         method: what is passed as `method`.
         horizon: whether N is told to it beforehand. If not, it is stopped when it has made N steps.
         peer: what runs in the peers' loop instead, one gradient a step, without `minimize`.
+        run: what makes a run of a workload and a seed instead.
     """
 
     name: str
     method: Any = "auto"
     horizon: bool = True
     peer: Peer | None = None
+    run: Callable[[Workload, int], tuple[Course, list[str]]] | None = None
+
+
+def _forked(workload: Workload, seed: int) -> tuple[Course, list[str]]:
+    from benchmarks.arena.forked import forked  # loads torch, which the others do without
+
+    return forked(workload, seed)
 
 
 CONTENDERS = {
@@ -45,10 +53,11 @@ CONTENDERS = {
             Descent(rules.Adam(b2=0.99), step_sizes.Constant(0.01), averaging.Polynomial(8.0)),
         ),
         Contender("online", horizon=False, peer=ONLINE),
+        Contender("online_forks", horizon=False, run=_forked),
     )
 }
 """`control` is Adam and the average without a search, through the same driver: the peer `adam99_0.01_average`.
-`online` is what torch users get as `descenso.torch.Descent`."""
+`online` is what torch users get as `descenso.torch.Descent`, `online_forks` what they get where they give a closure."""
 
 
 class _Enough(Exception):
@@ -82,6 +91,8 @@ def _mark(fraction: float) -> int:
 
 def contend(workload: Workload, contender: Contender, seed: int) -> tuple[Course, list[str]]:
     """One run of ours: its course, and what it found on the way, a line each."""
+    if contender.run is not None:
+        return contender.run(workload, seed)
     if contender.peer is not None:
         return peer_course(curves(workload, contender.peer, [1.0], [seed])[0, 0]), []
     held = jax.device_put(workload.held)

@@ -28,13 +28,18 @@ def _init(params):
 
 def _update(updates, state, params=None, **extra):
     leaves, tree = jax.tree.flatten(params)
-    evaluation = Evaluation(jnp.zeros(()), tuple(jax.tree.leaves(updates)))
+    after, state = moved(tuple(jax.tree.leaves(updates)), tuple(leaves), state, 1.0)
+    return tree.unflatten([m - x for m, x in zip(after, leaves, strict=True)]), state
+
+
+def moved(grads, leaves, state, scale):
+    """One step of `METHOD` as torch makes it: the new leaves and state."""
+    evaluation = Evaluation(jnp.zeros(()), grads)
     ok = all_finite(evaluation, jnp)
-    clean = evaluation._replace(grads=tuple(jnp.where(ok, g, 0.0) for g in evaluation.grads))
-    moved, stepped, _ = METHOD.step(clean, tuple(leaves), state, scale=1.0, xp=jnp)
-    stayed, skipped = METHOD.skip(tuple(leaves), state, xp=jnp)
-    difference = [m - x for m, x in zip(select(ok, moved, stayed, jnp), leaves, strict=True)]
-    return tree.unflatten(difference), select(ok, stepped, skipped, jnp)
+    clean = evaluation._replace(grads=tuple(jnp.where(ok, g, 0.0) for g in grads))
+    after, stepped, _ = METHOD.step(clean, leaves, state, scale=scale, xp=jnp)
+    stayed, skipped = METHOD.skip(leaves, state, xp=jnp)
+    return select(ok, after, stayed, jnp), select(ok, stepped, skipped, jnp)
 
 
 def _answer(state, params):

@@ -90,6 +90,9 @@ class Optimizer(torch.optim.Optimizer):
         """
         if self.__dict__.get("_showing"):
             raise ArgumentError("`step` was called inside `evaluation()`. It must be called outside.")
+        return self._advance(closure)
+
+    def _advance(self, closure: Callable[[], Any] | None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -107,8 +110,11 @@ class Optimizer(torch.optim.Optimizer):
             )
         grads = [p.grad for p in params]
         _refuse_sparse(grads)
-        seen, scale = _UNKNOWN if loss is None else torch.as_tensor(loss).detach(), group["lr"] / group["built_lr"]
-        self._stepper(index, group, method).step(method, params, grads, self.state, seen, scale)
+        seen = _UNKNOWN if loss is None else torch.as_tensor(loss).detach()
+        self._stepper(index, group, method).step(method, params, grads, self.state, seen, self._scale(group))
+
+    def _scale(self, group: dict[str, Any]) -> float | Tensor:
+        return group["lr"] / group["built_lr"]
 
     def _stepper(self, index: int, group: dict[str, Any], method: Method) -> Entrywise | Whole:
         steppers = self.__dict__.setdefault("_steppers", {})
