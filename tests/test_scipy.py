@@ -190,6 +190,10 @@ def test_options_bound_the_run(capsys):
     assert "5 moves were made" in short.message
     few = ask(maxfev=12)
     assert (few.nfev, few.status) == (12, 1)
+    still = ask(maxiter=0)
+    assert (still.nit, still.nfev, still.status) == (0, 1, 1)
+    assert np.array_equal(still.x, START)
+    assert "0 moves were made" in still.message
     loose, tight = ask(gtol=1e-2), ask(gtol=1e-10)
     assert np.abs(loose.jac).max() <= 1e-2
     assert np.abs(tight.jac).max() <= 1e-10
@@ -200,6 +204,35 @@ def test_options_bound_the_run(capsys):
     assert len(kept.allvecs) == kept.nit + 1
     assert np.array_equal(kept.allvecs[0], START)
     assert kept.message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("maxfev", [1, 5, 6, 20])
+@pytest.mark.parametrize(
+    "given", [{"jac": rosen_der}, {"options": {"differentiate": "3-point"}}], ids=["jac", "3-point"]
+)
+def test_no_more_evaluations_are_made_than_allowed(given, maxfev):
+    """But those of the gradient at the start, without which there is no answer."""
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return rosen(x)
+
+    options = given.get("options", {}) | {"maxfev": maxfev}
+    found = minimize(counted, START, method=scipy_method, **given | {"options": options})
+    assert found.nfev == len(calls) == max(maxfev, 1 if "jac" in given else 5)
+    assert (found.status, found.fun) == (1, rosen(found.x))
+
+
+def test_the_limits_hold_at_a_saddle_too():
+    saddle = lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4 / 4  # noqa: E731
+    found = minimize(saddle, [0.0, 0.0], method=scipy_method, options={"maxiter": 0})
+    assert (found.nit, found.status) == (0, 1)
+    found = minimize(saddle, [0.0, 0.0], method=scipy_method, options={"maxfev": 2})
+    assert (found.nfev, found.status) == (2, 1)
+    flat = minimize(lambda x: x[0] ** 4, [0.0], method=scipy_method, options={"maxfev": 1})
+    assert (flat.nfev, flat.success) == (1, True)
+    assert "no evaluation was left to look at the curvature" in flat.message
 
 
 def test_an_unknown_option_is_warned_of_where_the_caller_stands():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,10 @@ class Point(NamedTuple):
     @property
     def finite(self) -> bool:
         return bool(np.isfinite(self.loss) and np.isfinite(self.grads).all())
+
+
+class OutOfCalls(Exception):
+    """An evaluation was asked for that the limit on them does not allow."""
 
 
 class Called:
@@ -60,6 +65,7 @@ class Function:
     Attributes:
         exact: whether the gradient is one, not differences of the loss. products: the same of the Hessian.
         told: how the gradient comes about where nobody gave it, in words.
+        calls: evaluations allowed; asking for one more raises OutOfCalls.
     """
 
     fun: Callable
@@ -79,6 +85,7 @@ class Function:
         self._jac, self._hess, self._hessp = (
             None if f is None else Called(f, self.args) for f in (self.jac, self.hess, self.hessp)
         )
+        self.calls = inf
         self._programs, self._own, why = None, (), ""
         self._compiled = self._pushed = self._differenced = 0
         if self.jac is None and self.scheme in ("auto", "jax"):
@@ -116,11 +123,19 @@ class Function:
 
     def loss(self, x: np.ndarray) -> float:
         """The loss at x."""
-        return number(self._fun(x)) if self._programs is None else self.at(x).loss
+        if self._programs is not None:
+            return self.at(x).loss
+        self._may()
+        return number(self._fun(x))
+
+    def _may(self) -> None:
+        if self.nfev >= self.calls:
+            raise OutOfCalls
 
     def at(self, x: np.ndarray) -> Point:
         """The loss and its gradient at x."""
         if self._programs is not None:
+            self._may()
             self._compiled += 1
             with jax.enable_x64(True):
                 loss, grads = self._programs.evaluate((jnp.asarray(x),), self._own)

@@ -64,8 +64,8 @@ def scipy_method(
         constraints: must not be there.
         tol, gtol: the largest absolute entry of the gradient that counts as zero; None takes a gradient norm of 1e-8 of
             the largest seen.
-        maxiter: moves from one accepted point to the next; None takes 200 for each param, at least 1000.
-        maxfev: evaluations of `fun`, looked at between moves; None is no limit.
+        maxiter: moves from one accepted point to the next; None takes 200 for each param, at least 1000. 0 moves nowhere.
+        maxfev: evaluations of `fun`, those of differences too; None is no limit. The start has its gradient in any case.
         disp: whether to print how it ended.
         return_all: whether to keep all accepted points, in `allvecs`.
         method: "auto", or a method of descenso by name or by value.

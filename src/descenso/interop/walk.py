@@ -10,7 +10,7 @@ import numpy as np
 from descenso._namespace import step_if_finite
 from descenso._types import Evaluation, Leaves, Method, State
 from descenso.interop import evidence
-from descenso.interop.function import Function, Point
+from descenso.interop.function import Function, OutOfCalls, Point
 from descenso.result import Reason
 from descenso.watch.verdict import Stop
 
@@ -67,6 +67,7 @@ class Walk:
 
     def __post_init__(self):
         self.start, self.left = self.at, list(self.methods)
+        self.f.calls = self.limits.calls  # those of the start are not refused: there is no answer without them
 
     @property
     def _rest(self) -> np.ndarray:
@@ -84,6 +85,13 @@ class Walk:
             if np.isfinite(self.at.loss):
                 what = "the gradient at the start is not finite"
             return Stop(Reason.NONFINITE, what)
+        try:
+            return self._onward()
+        except OutOfCalls:
+            return self._spent(self.f.nfev, "evaluation")
+
+    def _onward(self) -> Stop:
+        """Down, and on from each saddle."""
         ended = self._down()
         while ended.reason is Reason.CONVERGED and self.limits.curvature:
             ended, below = self._curved(ended)
@@ -97,15 +105,24 @@ class Walk:
         """From the point that it stands at, with all methods."""
         self.largest = max(self.largest, float(np.linalg.norm(self._rest)))
         self.left = list(self.methods)
-        return self._arrived() or self._descend(self.left.pop(0))
+        if (ended := self._arrived()) is not None:
+            return ended
+        if self.moves >= self.limits.moves:
+            return self._spent(self.moves, "move")
+        return self._descend(self.left.pop(0))
 
     def _curved(self, ended: Stop) -> tuple[Stop, Point | None]:
         """The ending with what the curvature says of it; at a saddle, a lower point beside it."""
-        found = evidence.curved(self.f, self.at)
+        try:
+            found = evidence.curved(self.f, self.at)
+        except OutOfCalls:
+            return Stop(ended.reason, f"{ended.why}; no evaluation was left to look at the curvature"), None
         self.curvature = found.lowest, found.largest
         if found.way is None:
             left = f"; {self.saddles} saddle{'s' * (self.saddles > 1)} left on the way" if self.saddles else ""
             return Stop(ended.reason, f"{ended.why}; {found.told}{left}"), None
+        if self.moves >= self.limits.moves:
+            return self._spent(self.moves, "move"), None
         below = evidence.beside(self.f, self.at, found.way) if self.saddles < _SADDLES else None
         told = f"the gradient is zero, and no minimum is there: the loss falls along a direction of {found.told}"
         return Stop(Reason.PLATEAU, told), below
@@ -119,8 +136,6 @@ class Walk:
             state = within(state, (low,), (high,), xp=np)
         seen = {self.at.x.tobytes(): self.at}
         while True:
-            if self.f.nfev >= self.limits.calls:
-                return self._spent(f"{self.f.nfev:,} evaluations were made")
             x = params[0]
             point = seen[x.tobytes()] if x.tobytes() in seen else self.f.at(x)
             seen[x.tobytes()] = point
@@ -156,7 +171,7 @@ class Walk:
         if self.moves % _LOOK == 0 and norm >= _STEEP * self.largest and (ended := self._bottomless()) is not None:
             return ended
         if self.moves >= self.limits.moves:
-            return self._spent(f"{self.moves:,} moves were made")
+            return self._spent(self.moves, "move")
         if norm <= _SHARPEN * self.largest:
             self._sharpen()
         return None
@@ -192,8 +207,9 @@ class Walk:
         fell = evidence.bottomless(self.f, self.start, self.at)
         return Stop(Reason.UNBOUNDED, fell) if fell else None
 
-    def _spent(self, what: str) -> Stop:
-        return Stop(Reason.BUDGET, f"{what}, and the {self._name} norm is {np.linalg.norm(self._rest):.3g}")
+    def _spent(self, count: int, what: str) -> Stop:
+        made = f"{count:,} {what} was" if count == 1 else f"{count:,} {what}s were"
+        return Stop(Reason.BUDGET, f"{made} made, and the {self._name} norm is {np.linalg.norm(self._rest):.3g}")
 
     def _stalled(self, method: Method) -> Stop:
         """No lower point was found: at rest, or on with what is left to try, or stuck."""
