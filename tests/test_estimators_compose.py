@@ -145,6 +145,7 @@ def test_a_warm_start_begins_where_the_last_fit_ended():
         ({"model": "mlp", "hidden": (0,)}, "`hidden` is"),
         ({"validation_fraction": 1.5}, "`validation_fraction` is 1.5"),
         ({"class_weight": {0: -1.0}}, "`class_weight` is"),
+        ({"class_weight": {"zero": 2.0}}, "`class_weight` names"),
         ({"penalty": "l1", "batch_size": 16}, "L1 penalty"),
         ({"method": "stream"}, "whole number of epochs"),
     ],

@@ -20,6 +20,7 @@ from sklearn.linear_model import (
 from sklearn.svm import SVC, LinearSVC
 
 from descenso import DescentClassifier, DescentRegressor
+from descenso._errors import DataError
 from descenso.estimators import linear, optimum
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -207,3 +208,23 @@ def test_a_descent_that_was_cut_short_warns_and_says_so():
         model = DescentClassifier(budget=3).fit(X, Y)
     assert model.reason_ == "budget"
     assert model.n_iter_ == 3
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c")])
+def test_separable_classes_without_a_penalty_are_no_arrival(labels):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    cuts = np.linspace(-0.5, 0.5, len(labels) - 1)
+    y = np.array(labels)[np.digitize(X[:, 0], cuts)]
+    with pytest.warns(ConvergenceWarning, match="with coefficients twice as large: it may have no minimum"):
+        model = DescentClassifier(alpha=0).fit(X, y)
+    assert model.reason_ == "plateau"
+    assert DescentClassifier(alpha=0).fit(X, np.roll(y, 1)).reason_ == "converged"
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+@pytest.mark.parametrize("what", ["Column 0 of X", "y"])
+def test_values_that_cannot_be_squared_are_refused(unit, what):
+    X = np.arange(1.0, 21.0)[:, None]
+    y = 3 * X[:, 0]
+    with pytest.raises(DataError, match=f"{what} has the mean"):
+        DescentRegressor().fit(X * unit if what != "y" else X, y * unit if what == "y" else y)

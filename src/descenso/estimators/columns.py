@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from descenso._errors import DataError
+
 _CHUNK = 1 << 22  # values looked at together
 
 
@@ -54,16 +56,35 @@ class Columns:
         return Columns(total, self.mean + share * apart, variance, self.sparse, filled)
 
 
-def measure(X: Any, weights: np.ndarray) -> Columns:
-    """The moments of the columns of X, dense or CSR, (rows, features); `weights` (rows,) are above 0."""
+def measure(X: Any, weights: np.ndarray, name: str | None = None) -> Columns:
+    """The moments of the columns of X, dense or CSR, (rows, features).
+
+    Args:
+        weights: (rows,), above 0.
+        name: what X is called in messages, where it is one column.
+
+    Raises:
+        DataError: a column's values are so large or so small that their squares are no numbers.
+    """
     total = float(weights.sum())
     mean = np.asarray(sum(_moment(part, w) for part, w in _parts(X, weights))) / total
     filled = np.asarray(sum(_moment(part != 0, w) for part, w in _parts(X, weights))) / total
-    if sparse.issparse(X):
-        square = np.asarray(sum(_moment(part.multiply(part), w) for part, w in _parts(X, weights))) / total
-        variance = np.maximum(square - mean**2, 0)
-    else:
-        variance = np.asarray(sum(w @ np.square(part - mean) for part, w in _parts(X, weights))) / total
+    with np.errstate(over="ignore"):  # refused below
+        if sparse.issparse(X):
+            square = np.asarray(sum(_moment(part.multiply(part), w) for part, w in _parts(X, weights))) / total
+            variance = np.maximum(square - mean**2, 0)
+        else:
+            variance = np.asarray(sum(w @ np.square(part - mean) for part, w in _parts(X, weights))) / total
+        square = mean**2 + variance
+    extreme = np.flatnonzero(~np.isfinite(square) | ((mean != 0) & (square < np.finfo(np.float64).tiny)))
+    if extreme.size:
+        at = int(extreme[0])
+        raise DataError(
+            f"{name or f'Column {at} of X'} has the mean {mean[at]:.3g}: the squares of such values do not fit 64-bit "
+            "floats.",
+            hint="give it in other units",
+            column=name or str(at),
+        )
     # what is left of a constant column is the rounding of its mean
     variance[variance <= (64 * np.finfo(np.float64).eps * mean) ** 2] = 0
     return Columns(total, mean, variance, sparse.issparse(X), filled)

@@ -175,7 +175,7 @@ def tell_end(e: Any, run: Result) -> None:
 
 
 _ADVICE = {
-    Reason.PLATEAU: "The model can be used; a larger `budget` or another `method` may go lower.",
+    Reason.PLATEAU: "The model can be used; a larger `budget`, another `method` or a larger `alpha` may arrive.",
     Reason.BUDGET: "Raise `budget`, or leave it out to go on until it has arrived.",
     Reason.INTERRUPTED: "The model is the best so far; with warm_start=True `fit` goes on from here.",
     Reason.DIVERGED: 'Look for extreme values in X and y, or leave `method` and `batch_size` to "auto".',

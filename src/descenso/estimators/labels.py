@@ -59,7 +59,7 @@ def class_weights(asked: Any, found: np.ndarray, labels: np.ndarray, weights: np
     """What the weight of each row is multiplied by: "balanced" gives every class the same share of the weights.
 
     Raises:
-        ArgumentError: `asked` is none of None, "balanced" and a dict of weights above 0.
+        ArgumentError: `asked` is none of None, "balanced" and a dict of weights above 0, or names another class.
     """
     if asked is None:
         return np.ones(len(labels))
@@ -73,7 +73,10 @@ def class_weights(asked: Any, found: np.ndarray, labels: np.ndarray, weights: np
         return (weights.sum() / (len(found) * totals))[labels]
     if not isinstance(asked, dict):
         raise ArgumentError(f'`class_weight` is {asked!r}. It must be "balanced", a dict or None.')
-    by_class = np.array([float(asked.get(c.item() if hasattr(c, "item") else c, 1.0)) for c in found])
+    names = [c.item() if hasattr(c, "item") else c for c in found]
+    if strange := [name for name in asked if name not in names]:
+        raise ArgumentError(f"`class_weight` names {strange}. The classes are {names}; those left out have weight 1.")
+    by_class = np.array([float(asked.get(name, 1.0)) for name in names])
     if not (np.isfinite(by_class).all() and (by_class > 0).all()):
         raise ArgumentError(f"`class_weight` is {asked!r}. Its weights must be finite and above 0.")
     return by_class[labels]

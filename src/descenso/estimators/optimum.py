@@ -61,7 +61,8 @@ def exact(
     data, validate = priced(data, validate)
     data = _uncentred(data, params, loss)
     validate = None if validate is None else _uncentred(validate, params, loss)
-    budget = options.budget if vars(options.budget) != vars(Budget()) else Budget(steps=_MOST_STEPS)
+    limited = vars(options.budget) != vars(Budget())
+    budget = options.budget if limited else Budget(steps=_MOST_STEPS)
     close, runs, seen = _CLOSE if options.wide else _CLOSE_32, [], []
     fine = _FINE if options.wide else _FINE_32
     stage: Stage | None = _first(loss, fine, provable=validate is None and _is_penalised(loss))
@@ -86,7 +87,13 @@ def exact(
         interrupted = runs[-1].reason is Reason.INTERRUPTED
         stage = None if interrupted else _next(stage, seen, close, fine, rough=loss.family.rough)
         data = _centred(data, rows)
-    return _judged(joined(runs), seen[-1].gap, close, close if loss.family.rough else _LOOSE)
+    run = _judged(joined(runs), seen[-1].gap, close, close if loss.family.rough else _LOOSE)
+    if run.reason is Reason.CONVERGED and seen[-1].gap is None and validate is None:
+        with precision(options.wide):
+            return _unless_endless(run, seen[-1], rows_at(now, 2 * table.scores(params), data), close)
+    if run.reason is Reason.BUDGET and not limited:
+        return replace(run, reason=Reason.PLATEAU, message=f"it has not arrived in {run.steps:,} epochs")
+    return run
 
 
 def _search(params: Any) -> Any:
@@ -156,3 +163,12 @@ def _judged(run: Result, gap: Gap | None, close: float, loose: float) -> Result:
         known = said.replace("no coefficients", "only this is known: no coefficients")
         return replace(run, reason=Reason.PLATEAU, message=f"{run.message}; but {known}")
     return run
+
+
+def _unless_endless(run: Result, seen: Seen, twice: Rows, close: float) -> Result:
+    """The run, unless twice the coefficients have a lower loss: a convex one then has no minimum within that."""
+    once, further = (float(rows.weights @ rows.sharp) for rows in (seen.rows, twice))
+    if not once - further > close * abs(once):
+        return run
+    told = f"the loss is {once:.3g}, and {further:.3g} with coefficients twice as large: it may have no minimum"
+    return replace(run, reason=Reason.PLATEAU, message=f"{told}, as where classes are separable and alpha is 0")

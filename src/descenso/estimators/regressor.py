@@ -98,7 +98,7 @@ class DescentRegressor(Heard, RegressorMixin, BaseEstimator):
         y = np.asarray(column_or_1d(y, warn=True))
         told = begin(self, X, y, sample_weight)
         X, y, weights = counted(X, y, row_weights(sample_weight, len(y)))
-        moments = measure(y[:, None], weights)
+        moments = measure(y[:, None], weights, "y")
         offset = s.intercept or s.model != "linear"
         target = numbers(y, moments, s.family, self, offset=offset, stream=s.method == "stream")
         o = options(self, s, told)
@@ -129,7 +129,7 @@ class DescentRegressor(Heard, RegressorMixin, BaseEstimator):
         )
         y = np.asarray(column_or_1d(y, warn=True))
         X, y, weights = counted(X, y, row_weights(sample_weight, len(y)))
-        moments = measure(y[:, None], weights)
+        moments = measure(y[:, None], weights, "y")
         if (before := self.__dict__.get("_stream")) is not None:
             moments = before.targets.merged(moments)
         offset = s.intercept or s.model != "linear"
