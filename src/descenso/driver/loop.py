@@ -16,6 +16,7 @@ from descenso.checkpoint.keeper import Checkpoint, as_checkpoint, keeping
 from descenso.checkpoint.snapshot import Snapshot
 from descenso.driver.arrival import arrived, validate_start
 from descenso.driver.interrupt import watching
+from descenso.driver.noise import choose_first
 from descenso.driver.onward import unless_left
 from descenso.driver.outcome import result_of
 from descenso.driver.prepare import check_arguments, check_certify, prepare
@@ -129,6 +130,7 @@ def minimize(
 
 
 def _start(run: Run) -> Result:
+    choose_first(run)
     run.engine.ahead(run.state.cursor)
     first, spread = run.first_losses()
     if not np.isfinite(first):

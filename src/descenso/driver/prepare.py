@@ -105,7 +105,9 @@ def prepare(
         check_batch(batch, batch_size, stream)
     arrays = tuple(jax.device_put(a) for a in source.arrays) if source else ()
     key = as_key(key_data(0, 0))
-    one_batch = (*(stream.first(batch or 1) if stream else (a[: batch or rows] for a in arrays)), *own)
+    # of rows in memory the shapes are enough: to cut them out would be compiled
+    some = stream.first(batch or 1) if stream else (_shaped(a, batch or rows) for a in arrays)
+    one_batch = (*some, *own)
     trace = inspect_loss(objective, leaves, one_batch, key)
     _check_search(method, batch, objective.keyed)
     findings = [Finding("batch_size", 0, note)] if note else []
@@ -132,6 +134,10 @@ def prepare(
     checked = None if validation is None else (*validation, *own)
     ladder = Ladder(chosen) if method == "auto" and pilot is None else None
     return Prepared(engine, tree, leaves, pilot, ladder, checked, steps, findings, grows=batch_size == "auto")
+
+
+def _shaped(array: jax.Array, rows: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype)
 
 
 def check_arguments(budget: Any, stop: Any, seed: Any, progress: Any, watch: Any) -> None:
@@ -170,11 +176,17 @@ def _method(
         chosen = quasi_newton(size)
         name = "BFGS" if isinstance(chosen, BFGS) else "L-BFGS"
         return chosen, None, f"{name}, for {size:,} params and the same loss at every step"
-    if budget.gradients is not None:
-        # a race and its judging cost about a quarter of a run
-        affordable = max(1, int(budget.gradients / 1.25))
-        steps = affordable if steps is None else min(steps, affordable)
+    steps = planned(budget, steps)
     return pilot_method(anytime=steps is None, hidden=hidden), Pilot(steps), ""
+
+
+def planned(budget: Budget, steps: int | None) -> int | None:
+    """The steps that a pilot plans by, of the most that are allowed; None where nobody knows."""
+    if budget.gradients is None:
+        return steps
+    # a race and its judging cost about a quarter of a run
+    affordable = max(1, int(budget.gradients / 1.25))
+    return affordable if steps is None else min(steps, affordable)
 
 
 def _started(box: Bounds, leaves: Leaves) -> tuple[Leaves, str]:

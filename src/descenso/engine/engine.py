@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from descenso._namespace import dot, widen, zeros
 from descenso._types import Leaves, Method
 from descenso.data.batches import Order
 from descenso.data.stream import Stream
+from descenso.engine.ahead import Ahead, begin
 from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
 from descenso.engine.compile_cache import Remembered
-from descenso.engine.evaluate import batch_losses, mean_aux, mean_loss
+from descenso.engine.evaluate import batch_losses, gather, mean_aux, mean_loss
 from descenso.engine.objective import Objective, Trace
 from descenso.engine.tree import is_wide
 
@@ -33,11 +36,12 @@ class Programs(NamedTuple):
     mean_loss: Callable
     batch_losses: Callable
     aux: Callable
+    gradient: Callable
 
 
 def _programs(objective: Objective, method: Method, batch_size: int | None, stepwise: bool) -> Programs:
     step = step_of(objective, method, batch_size)
-    loop = (stepped if stepwise else looped)(step, batch_size)
+    loop = stepped(step, batch_size) if stepwise else Ahead(looped(step, batch_size))
 
     def mean(leaves, data, key):
         return mean_loss(objective, leaves, data, as_key(key))
@@ -48,9 +52,15 @@ def _programs(objective: Objective, method: Method, batch_size: int | None, step
     def aux(leaves, data, key):
         return mean_aux(objective, leaves, data, as_key(key))
 
+    def gradient(leaves, total, data, rows, key):
+        g = jax.grad(objective.value)(leaves, gather(objective, data, rows), as_key(key))
+        total = tuple(t + widen(x, jnp) for t, x in zip(total, g, strict=True))
+        return total, dot(g, g, jnp), dot(total, total, jnp)
+
     # compiled whole: op by op, init would be a dozen small compilations
     init = jax.jit(lambda leaves: method.init(leaves, xp=jnp))
-    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3), jax.jit(aux))
+    means, losses = Ahead(jax.jit(mean)), Ahead(jax.jit(batches, static_argnums=3))
+    return Programs(init, loop, means, losses, jax.jit(aux), jax.jit(gradient))
 
 
 def key_data(high: int, low: int) -> np.ndarray:
@@ -96,7 +106,8 @@ class Engine:
 
     def start(self, leaves: Leaves) -> RunState:
         """The state before the first step."""
-        scale = jnp.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype))
+        # put, not made by jnp.ones: that would be compiled
+        scale = jax.device_put(np.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype)))
         state, within = self.programs.init(leaves), getattr(self.method, "within", None)
         if self.bounds is not None and within is not None:
             # part of the state, not of the code: other bounds compile nothing again
@@ -136,9 +147,18 @@ class Engine:
         """
         assert 0 < steps <= self.reach(state.cursor)
         assert offset + steps <= CELLS * stride
-        data, order = self._rows(state.cursor, steps)
         before = no_sums() if sums is None else sums
-        over, params, method, sums = self.programs.chunk(
+        over, params, method, sums = self.programs.chunk(*self._stepping(state, steps, stride, offset, before, vanished))
+        sums = np.asarray(sums)
+        made = round(float((sums[:, 4:] - before[:, 4:]).sum()))
+        return RunState(params, method, state.scale, state.cursor + made, state.key), sums, bool(over)
+
+    def _stepping(
+        self, state: RunState, steps: int, stride: int, offset: int, before: np.ndarray, vanished: float
+    ) -> tuple:
+        """The arguments of a chunk."""
+        data, order = self._rows(state.cursor, steps)
+        return (
             state.params,
             state.method,
             before,
@@ -152,9 +172,18 @@ class Engine:
             np.int32(offset),
             before.dtype.type(vanished),
         )
-        sums = np.asarray(sums)
-        made = round(float((sums[:, 4:] - before[:, 4:]).sum()))
-        return RunState(params, method, state.scale, state.cursor + made, state.key), sums, bool(over)
+
+    def compile_ahead(self, state: RunState, batches: int) -> None:
+        """Begin to compile what a run from `state` will call, where its points are judged on so many batches.
+
+        Of streamed rows nothing: what they are read into is made by reading them.
+        """
+        if self.stream is not None:
+            return
+        begin(self.programs.chunk, *self._stepping(state, 1, 1, 0, no_sums(), -1.0))
+        if self.batch_size is not None:
+            begin(self.programs.batch_losses, *self._judging(state.params, 0, batches, "judge"))
+        begin(self.programs.mean_loss, state.params, self.data, key_data(0, 0))
 
     def _rows(self, cursor: int, steps: int) -> tuple[Leaves, np.ndarray]:
         """The data of the next batches, and which rows of it are in them, end to end.
@@ -235,7 +264,27 @@ class Engine:
         losses = [self._losses(leaves, n, min(together, first + count - n), purpose) for n in parts]
         return np.concatenate(losses, dtype=np.float64)
 
+    def gradients(self, leaves: Leaves, count: int, rows: int) -> tuple[np.ndarray, float]:
+        """Of the gradients of `count` batches of `rows` rows, none twice where there are enough: their squared norms,
+        float64 (count,), and that of their sum. They are drawn apart from all others. Memory: two gradients.
+        """
+        stream, total, squares, whole = self.stream, zeros(leaves, jnp), [], 0.0
+        if stream is not None:
+            data = (*stream.judged(self.seed, 0, count * rows, "noise"), *self.data)
+            order = np.arange(count * rows, dtype=np.int32)
+        else:
+            data, order = self.data, Order(self.rows, self.seed, "noise").take(0, count * rows)
+        for n, part in enumerate(order.reshape(count, rows)):
+            # one by one: all at once would hold them all, and convolutions are slow inside a loop
+            total, square, whole = self.programs.gradient(leaves, total, data, part, key_data(2, n))
+            squares.append(square)
+        return np.asarray(squares, np.float64), float(whole)
+
     def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
+        return np.asarray(self.programs.batch_losses(*self._judging(leaves, first, count, purpose)))
+
+    def _judging(self, leaves: Leaves, first: int, count: int, purpose: str) -> tuple:
+        """The arguments of `Programs.batch_losses`."""
         rows = self.batch_size or self.rows
         first, count = first * rows, count * rows
         if self.stream is not None:
@@ -243,14 +292,17 @@ class Engine:
             order = np.arange(count, dtype=np.int32)
         else:
             data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
-        return np.asarray(self.programs.batch_losses(leaves, data, order, rows, key_data(1, 0)))
+        return leaves, data, order, rows, key_data(1, 0)
 
 
 def _over(stream: Stream, f: Callable[[Leaves], Any]) -> Any:
     """The mean of `f(piece)`, a pytree of arrays, over the rows that a loss is measured on."""
-    total, rows = None, 0
-    for piece in stream.measured():
-        n = len(piece[0])
-        part = jax.tree.map(lambda a, n=n: n * np.asarray(a, np.float64), f(piece))
-        total, rows = part if total is None else jax.tree.map(np.add, total, part), rows + n
+    total, rows, ahead = None, 0, None
+    for piece in chain(stream.measured(), (None,)):
+        # a piece is computed on while the next is read
+        last, ahead = ahead, None if piece is None else (len(piece[0]), f(piece))
+        if last is not None:
+            n, found = last
+            part = jax.tree.map(lambda a, n=n: n * np.asarray(a, np.float64), found)
+            total, rows = part if total is None else jax.tree.map(np.add, total, part), rows + n
     return jax.tree.map(lambda a: a / rows, total)
