@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,18 +21,27 @@ CHUNK_BYTES = 1 << 23  # of the rows handed to one compiled call
 _MOST_PERMUTED = 1 << 22  # rows up to which judging draws them without putting any back, as it does in memory
 _MEASURED, _RUN = 1 << 18, 1 << 10  # rows that a loss is measured on, in runs spread over all
 _HELD = 2  # windows that are kept: the one that is read from, and the next
+_ALIGNED = 64  # bytes
 _PARTS = 4  # of the memory: these, one that is just being let go, and the rows that are handed on
 
 Rows = tuple[np.ndarray, ...]
 
 
 class Gathered(NamedTuple):
-    """Rows that are being gathered: `room` of them, from position `start` of an order."""
+    """Rows that are being gathered into `space`: `room` of them, from position `start` of an order."""
 
     order: Windows
     start: int
     room: int
     rows: Future
+    space: Rows
+
+
+class Held(NamedTuple):
+    """A window that is being read into `space`, which may be longer."""
+
+    rows: Future
+    space: Rows
 
 
 @dataclass
@@ -49,7 +59,7 @@ class Stream:
     names: tuple[str, ...]
     memory: int
     wide: bool = False
-    _windows: OrderedDict[tuple[Windows, Place], Future] = field(default_factory=OrderedDict, repr=False)
+    _windows: OrderedDict[tuple[Windows, Place], Held] = field(default_factory=OrderedDict, repr=False)
     _gathered: list[Gathered] = field(default_factory=list, repr=False)
 
     def __post_init__(self):
@@ -66,7 +76,7 @@ class Stream:
     def rows(self) -> int:
         return len(self.arrays[0])
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """Of a row, as it lies in the arrays."""
         return sum(int(np.prod(a.shape[1:], dtype=np.int64)) * np.dtype(a.dtype).itemsize for a in self.arrays)
@@ -95,44 +105,47 @@ class Stream:
         return self._done(tuple(np.asarray(a[0:count]) for a in self.arrays))
 
     def take(self, seed: int, start: int, room: int) -> Rows:
-        """The `room` rows at positions from `start` on; the `room` rows behind them are gathered meanwhile."""
+        """The `room` rows at positions from `start` on; the `room` rows behind them are gathered meanwhile.
+
+        They are written over once other rows are asked for.
+        """
         return self.begin(seed, start, room).result()
 
     def begin(self, seed: int, start: int, room: int) -> Future:
         """The same, without waiting for the rows."""
         order = self.order(seed)
-        now, behind = (self._begun(order, at, room) for at in (start, start + room))
-        for old in self._gathered:
-            if old is not now and old is not behind:
-                old.rows.cancel()
-        self._gathered = [now, behind]
-        return now.rows
+        wanted = [(order, at, room) for at in (start, start + room)]
+        known = {g[:3]: g for g in self._gathered}
+        # memory that was written to before costs no page faults
+        free = [g.space for key, g in known.items() if key not in wanted and g.room == room and _over(g.rows)]
+        self._gathered = [known.get(key) or self._begin(*key, free.pop() if free else None) for key in wanted]
+        return self._gathered[0].rows
 
     def rest(self) -> None:
         """Read no further ahead: when it returns the files that the arrays map may be written to again."""
         for worker, ahead in (
             (self._gatherer, [g.rows for g in self._gathered]),
-            (self._reader, self._windows.values()),
+            (self._reader, [w.rows for w in self._windows.values()]),
         ):
-            for future in list(ahead):
+            for future in ahead:
                 future.cancel()
             worker.submit(int).result()  # one thread each: what it had begun is done by then
         self._gathered, self._windows = [], OrderedDict()
 
-    def _begun(self, order: Windows, start: int, room: int) -> Gathered:
-        same = (g for g in self._gathered if (g.order, g.start, g.room) == (order, start, room))
-        return next(same, None) or self._begin(order, start, room)
+    def _begin(self, order: Windows, start: int, room: int, space: Rows | None) -> Gathered:
+        space = space or self._space(room)
+        return Gathered(order, start, room, self._gatherer.submit(self._gather, order, start, space), space)
 
-    def _begin(self, order: Windows, start: int, room: int) -> Gathered:
-        return Gathered(order, start, room, self._gatherer.submit(self._gather, order, start, room))
+    def _space(self, count: int) -> Rows:
+        """Room for so many rows."""
+        return tuple(_aligned((count, *a.shape[1:]), np.dtype(a.dtype)) for a in self.arrays)
 
-    def _gather(self, order: Windows, start: int, count: int) -> Rows:
-        out = tuple(np.empty((count, *a.shape[1:]), a.dtype) for a in self.arrays)
-        done = 0
+    def _gather(self, order: Windows, start: int, out: Rows) -> Rows:
+        count, done = len(out[0]), 0
         self._ask(order, order.place(start))  # it is read while its rows are permuted
         for place, rows in order.pieces(start, count):
             self._ask(order, place)
-            for target, held in zip(out, self._windows[order, place].result(), strict=True):
+            for target, held in zip(out, self._windows[order, place].rows.result(), strict=True):
                 np.take(held, rows, axis=0, out=target[done : done + len(rows)], mode="clip")
             done += len(rows)
         return self._done(out)
@@ -140,22 +153,27 @@ class Stream:
     def _ask(self, order: Windows, place: Place) -> None:
         """Have a window read, and the next."""
         for wanted in (place, order.after(place)):
-            key = (order, wanted)
+            key, length = (order, wanted), min(order.block * order.span, order.rows)
             if key not in self._windows:
+                space = None
                 while len(self._windows) >= _HELD:
-                    self._windows.popitem(last=False)
-                self._windows[key] = self._reader.submit(self._read, order, wanted)
+                    _, old = self._windows.popitem(last=False)
+                    space = old.space if _over(old.rows) and len(old.space[0]) == length else space
+                space = space or self._space(length)
+                self._windows[key] = Held(self._reader.submit(self._read, order, wanted, space), space)
             self._windows.move_to_end(key)
         self._windows.move_to_end((order, place))
 
-    def _read(self, order: Windows, place: Place) -> Rows:
-        return self._joined(order.stretches(place))
+    def _read(self, order: Windows, place: Place, space: Rows) -> Rows:
+        return self._joined(order.stretches(place), space)
 
-    def _joined(self, stretches: Sequence[tuple[int, int]]) -> Rows:
-        """These rows, (first, behind the last) of each stretch, one after another, as they lie in the arrays."""
+    def _joined(self, stretches: Sequence[tuple[int, int]], space: Rows) -> Rows:
+        """These rows, (first, behind the last) of each stretch, one after another, as they lie in the arrays.
+
+        They are the first of `space`, which has room for as many or more.
+        """
         length = sum(last - first for first, last in stretches)
-        out = tuple(np.empty((length, *a.shape[1:]), a.dtype) for a in self.arrays)
-        done = 0
+        out, done = tuple(a[:length] for a in space), 0
         for first, last in stretches:
             for target, a in zip(out, self.arrays, strict=True):
                 _read_into(a, target[done : done + last - first], first)
@@ -176,15 +194,21 @@ class Stream:
         return min(self.rows, _MEASURED)
 
     def measured(self) -> Iterator[Rows]:
-        """The rows that a loss is measured on, in pieces: all, or runs spread evenly over all."""
+        """The rows that a loss is measured on, in pieces: all, or runs spread evenly over all.
+
+        Two pieces are kept: a piece is written over when the next but one is asked for.
+        """
         piece = max(1, CHUNK_BYTES // max(self.row_bytes, 1))
         if self.rows <= _MEASURED:
-            for first in range(0, self.rows, piece):
-                yield self._done(self._joined([(first, min(first + piece, self.rows))]))
-            return
-        runs, together = self.runs(), max(1, piece // _RUN)
-        for first in range(0, len(runs), together):
-            yield self._done(self._joined(runs[first : first + together]))
+            piece = min(piece, self.rows)
+            parts = [[(first, min(first + piece, self.rows))] for first in range(0, self.rows, piece)]
+        else:
+            runs, together = self.runs(), max(1, piece // _RUN)
+            parts = [runs[first : first + together] for first in range(0, len(runs), together)]
+            piece = together * _RUN
+        spaces = [self._space(piece) for _ in parts[:2]]
+        for n, part in enumerate(parts):
+            yield self._done(self._joined(part, spaces[n % 2]))
 
     def runs(self) -> list[tuple[int, int]]:
         """Stretches of 1,024 rows, (first, behind the last), 256 spread evenly over all; or as many as there are."""
@@ -203,6 +227,19 @@ class Stream:
             narrow(a, name) if a.dtype.kind in "iuf" and a.dtype.itemsize > 4 else a
             for a, name in zip(rows, self.names, strict=True)
         )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array at an address that XLA computes on as it is: any other it would copy at every call."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    memory = np.empty(size + _ALIGNED, np.uint8)
+    first = -memory.ctypes.data % _ALIGNED
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+def _over(ahead: Future) -> bool:
+    """Whether nothing is written any more by what was asked for; it is cancelled where it has not begun."""
+    return ahead.cancel() or ahead.done()
 
 
 def _read_into(array: Any, out: np.ndarray, first: int) -> None:
