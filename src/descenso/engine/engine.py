@@ -15,7 +15,6 @@ from descenso._namespace import dot, widen, zeros
 from descenso._types import Leaves, Method
 from descenso.data.batches import Order
 from descenso.data.stream import Stream
-from descenso.engine.ahead import Ahead, begin
 from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
 from descenso.engine.compile_cache import Remembered
@@ -41,7 +40,7 @@ class Programs(NamedTuple):
 
 def _programs(objective: Objective, method: Method, batch_size: int | None, stepwise: bool) -> Programs:
     step = step_of(objective, method, batch_size)
-    loop = stepped(step, batch_size) if stepwise else Ahead(looped(step, batch_size))
+    loop = (stepped if stepwise else looped)(step, batch_size)
 
     def mean(leaves, data, key):
         return mean_loss(objective, leaves, data, as_key(key))
@@ -59,8 +58,7 @@ def _programs(objective: Objective, method: Method, batch_size: int | None, step
 
     # compiled whole: op by op, init would be a dozen small compilations
     init = jax.jit(lambda leaves: method.init(leaves, xp=jnp))
-    means, losses = Ahead(jax.jit(mean)), Ahead(jax.jit(batches, static_argnums=3))
-    return Programs(init, loop, means, losses, jax.jit(aux), jax.jit(gradient))
+    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3), jax.jit(aux), jax.jit(gradient))
 
 
 def key_data(high: int, low: int) -> np.ndarray:
@@ -106,8 +104,7 @@ class Engine:
 
     def start(self, leaves: Leaves) -> RunState:
         """The state before the first step."""
-        # put, not made by jnp.ones: that would be compiled
-        scale = jax.device_put(np.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype)))
+        scale = jnp.ones((), jnp.promote_types(jnp.float32, leaves[0].dtype))
         state, within = self.programs.init(leaves), getattr(self.method, "within", None)
         if self.bounds is not None and within is not None:
             # part of the state, not of the code: other bounds compile nothing again
@@ -147,18 +144,9 @@ class Engine:
         """
         assert 0 < steps <= self.reach(state.cursor)
         assert offset + steps <= CELLS * stride
-        before = no_sums() if sums is None else sums
-        over, params, method, sums = self.programs.chunk(*self._stepping(state, steps, stride, offset, before, vanished))
-        sums = np.asarray(sums)
-        made = round(float((sums[:, 4:] - before[:, 4:]).sum()))
-        return RunState(params, method, state.scale, state.cursor + made, state.key), sums, bool(over)
-
-    def _stepping(
-        self, state: RunState, steps: int, stride: int, offset: int, before: np.ndarray, vanished: float
-    ) -> tuple:
-        """The arguments of a chunk."""
         data, order = self._rows(state.cursor, steps)
-        return (
+        before = no_sums() if sums is None else sums
+        over, params, method, sums = self.programs.chunk(
             state.params,
             state.method,
             before,
@@ -172,18 +160,9 @@ class Engine:
             np.int32(offset),
             before.dtype.type(vanished),
         )
-
-    def compile_ahead(self, state: RunState, batches: int) -> None:
-        """Begin to compile what a run from `state` will call, where its points are judged on so many batches.
-
-        Of streamed rows nothing: what they are read into is made by reading them.
-        """
-        if self.stream is not None:
-            return
-        begin(self.programs.chunk, *self._stepping(state, 1, 1, 0, no_sums(), -1.0))
-        if self.batch_size is not None:
-            begin(self.programs.batch_losses, *self._judging(state.params, 0, batches, "judge"))
-        begin(self.programs.mean_loss, state.params, self.data, key_data(0, 0))
+        sums = np.asarray(sums)
+        made = round(float((sums[:, 4:] - before[:, 4:]).sum()))
+        return RunState(params, method, state.scale, state.cursor + made, state.key), sums, bool(over)
 
     def _rows(self, cursor: int, steps: int) -> tuple[Leaves, np.ndarray]:
         """The data of the next batches, and which rows of it are in them, end to end.
@@ -281,10 +260,6 @@ class Engine:
         return np.asarray(squares, np.float64), float(whole)
 
     def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
-        return np.asarray(self.programs.batch_losses(*self._judging(leaves, first, count, purpose)))
-
-    def _judging(self, leaves: Leaves, first: int, count: int, purpose: str) -> tuple:
-        """The arguments of `Programs.batch_losses`."""
         rows = self.batch_size or self.rows
         first, count = first * rows, count * rows
         if self.stream is not None:
@@ -292,7 +267,7 @@ class Engine:
             order = np.arange(count, dtype=np.int32)
         else:
             data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
-        return leaves, data, order, rows, key_data(1, 0)
+        return np.asarray(self.programs.batch_losses(leaves, data, order, rows, key_data(1, 0)))
 
 
 def _over(stream: Stream, f: Callable[[Leaves], Any]) -> Any:
