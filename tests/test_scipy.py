@@ -365,6 +365,29 @@ def test_a_loss_without_a_floor_is_said_to_have_none():
     assert deep.x == pytest.approx(1e4)
 
 
+def test_a_plateau_is_no_arrival():
+    """Neither one beyond a maximum, whose gradient is 0, nor a tail, whose gradient falls as fast as the loss."""
+    beyond = minimize(lambda x: jnp.exp(-(x[0] ** 2)), [0.0], method=scipy_method)
+    assert (beyond.status, beyond.reason, beyond.nit) == (2, Reason.PLATEAU, 1)
+    assert "at the start" not in beyond.message
+    assert "1 saddle left on the way" in beyond.message
+    tail = minimize(lambda x: jnp.exp(-x[0]), [0.0], method=scipy_method)
+    assert (tail.status, tail.reason) == (2, Reason.PLATEAU)
+    assert "but curvature" in tail.message
+    asked = minimize(lambda x: jnp.exp(-x[0]), [0.0], method=scipy_method, tol=1e-5)
+    assert asked.success
+    assert "gtol 1e-05" in asked.message
+
+
+@pytest.mark.parametrize("given", [{}, {"jac": lambda x: 4 * (x - 1) ** 3, "options": {"certify": True}}])
+def test_where_the_loss_still_falls_it_goes_on(given):
+    """As `minimize` does: the gradient of a quartic vanishes before its params are near."""
+    found = minimize(lambda x: ((x - 1) ** 4).sum(), START, method=scipy_method, **given)
+    assert found.success
+    assert found.x == pytest.approx([1, 1], abs=2e-3)
+    assert "degenerate" in found.message
+
+
 def test_a_start_where_nothing_is_known():
     logarithm = lambda x: np.log(x[0]) if x[0] > 0 else np.nan  # noqa: E731
     found = minimize(logarithm, [-1.0], method=scipy_method)

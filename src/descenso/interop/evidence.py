@@ -9,7 +9,7 @@ import numpy as np
 from descenso.certificate.curvature import curvature
 from descenso.certificate.stationary import at_rest
 from descenso.certificate.surface import Surface
-from descenso.certificate.verdict import EFFORTS, judge
+from descenso.certificate.verdict import EFFORTS, Judged, Verdict, judge
 from descenso.certificate.within import judge_within, rest_within
 from descenso.interop.differences import sides
 from descenso.interop.function import Function, Point
@@ -20,6 +20,11 @@ _DEEP = 1e3  # times the loss at the start, below zero: from there on a loss may
 _FARTHER = 100.0  # from one probe for a floor to the next
 _OFF = 1e-2  # of the length of the params: the first step off a saddle
 _DOUBLINGS = 30
+_FAR = 1e-3  # of the length of the params: a stationary point farther away may be none
+_FALLING = (Verdict.SADDLE, Verdict.MAXIMUM, Verdict.DEGENERATE)
+DOUBTED = (Verdict.NOT_STATIONARY, Verdict.KINK, Verdict.UNDECIDED)
+"""Verdicts on a point that no arrival can be said of."""
+
 _PRODUCTS, _DELTA = 64, 1e-2  # of Lanczos, above 512 params
 
 
@@ -43,34 +48,44 @@ def rests(f: Function, point: Point, largest: float) -> tuple[bool, str]:
 class Curved(NamedTuple):
     """The curvature at a point at rest.
 
-    lowest, largest: of it. told: what it says. way: a direction (n,) along which the loss falls, or None.
+    lowest, largest: of it. told: what it says. verdict: of the certificate, None where the curvature alone decides.
+    way: a direction (n,) along which the loss falls from a stationary point, or None.
     """
 
     lowest: float
     largest: float
     told: str
+    verdict: Verdict | None
     way: np.ndarray | None
 
 
 def curved(f: Function, point: Point) -> Curved:
-    """The curvature at a point where the gradient is zero; where some of it is zero too, the loss is probed."""
+    """The curvature at a point where the gradient is zero; the loss is probed where some of it is zero too, or where
+    the stationary point is so far away that the gradient may have vanished without one, as that of exp(-x) does.
+    """
     surface, rng = _surface(f, point), np.random.default_rng(0)
     if f.box is not None:
         return _curved_within(surface, f.box, rng)
     found = curvature(surface, np.zeros_like(point.x), rng, _PRODUCTS, _DELTA)
     seen = f"curvature from {found.lowest:.3g} to {found.largest:.3g}"
-    if not found.negative and (found.flat or not len(found.values)):
-        judged = judge(surface, EFFORTS["quick"], rng)
-        return Curved(found.lowest, found.largest, f"{seen}, {judged.verdict}: {judged.detail}", judged.descent)
-    return Curved(found.lowest, found.largest, seen, found.vectors[0] if found.negative else None)
+    if found.negative:
+        return Curved(found.lowest, found.largest, seen, None, found.vectors[0])
+    far = np.linalg.norm(found.settle(point.grads)) > _FAR * surface.scale if len(found.values) else True
+    if not far and not found.flat:
+        return Curved(found.lowest, found.largest, seen, None, None)
+    judged = judge(surface, EFFORTS["quick"], rng)
+    return Curved(found.lowest, found.largest, f"{seen}, {judged.verdict}: {judged.detail}", *_verdict(judged))
 
 
 def _curved_within(surface: Surface, box: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> Curved:
     judged, _ = judge_within(surface, *box, EFFORTS["quick"], rng)
     found, told = judged.curvature, f"{judged.verdict} within bounds: {judged.detail}"
-    falls = judged.verdict in ("saddle", "maximum", "degenerate")
     extremes = (np.nan, np.nan) if found is None else (found.lowest, found.largest)
-    return Curved(*extremes, told, judged.descent if falls else None)
+    return Curved(*extremes, told, *_verdict(judged))
+
+
+def _verdict(judged: Judged) -> tuple[Verdict, np.ndarray | None]:
+    return judged.verdict, judged.descent if judged.verdict in _FALLING else None
 
 
 def beside(f: Function, point: Point, direction: np.ndarray) -> Point | None:

@@ -17,6 +17,7 @@ from descenso.averaging import Between
 from descenso.engine.bounds import bound_of, check_order
 from descenso.interop.differences import Box
 from descenso.interop.function import Function, Point
+from descenso.interop.onward import to_the_end
 from descenso.interop.walk import Limits, Walk
 from descenso.methods import NewtonCG, named, quasi_newton
 from descenso.methods.bounded import bounded
@@ -64,8 +65,8 @@ def scipy_method(
         constraints: must not be there.
         tol, gtol: the largest absolute entry of the gradient that counts as zero; None takes a gradient norm of 1e-8 of
             the largest seen.
-        maxiter: moves from one accepted point to the next; None takes 200 for each param, at least 1000. 0 moves nowhere.
-        maxfev: evaluations of `fun`, those of differences too; None is no limit. The start has its gradient in any case.
+        maxiter: moves from one accepted point to the next; None takes 200 for each param, at least 1000.
+        maxfev: evaluations of `fun`, those of differences too; None is no limit. The start always has its gradient.
         disp: whether to print how it ended.
         return_all: whether to keep all accepted points, in `allvecs`.
         method: "auto", or a method of descenso by name or by value.
@@ -100,7 +101,7 @@ def scipy_method(
     calls = inf if maxfev is None else maxfev
     limits = Limits(tol if gtol is None else gtol, _moves(maxiter, len(x)), calls, _looks(certify, f, len(x)))
     walk = Walk(f, f.at(x), _methods(method, f, len(x)), limits, tell)
-    ended = walk.to_the_end()
+    ended = to_the_end(walk)
     result = OptimizeResult(
         x=walk.at.x,
         fun=walk.at.loss,

@@ -10,15 +10,16 @@ import numpy as np
 from descenso._namespace import step_if_finite
 from descenso._types import Evaluation, Leaves, Method, State
 from descenso.interop import evidence
-from descenso.interop.function import Function, OutOfCalls, Point
+from descenso.interop.function import Function, Point
 from descenso.result import Reason
 from descenso.watch.verdict import Stop
 
-_VANISHED = 1e-8  # of the largest gradient norm: counts as zero
+VANISHED = 1e-8
+"""Of the largest gradient norm: what counts as zero."""
+
 _SHARPEN = 1e-4  # of the same: below it, forward differences are not good enough
 _STEEP = 0.1  # of the same: a loss whose gradient stays above it may have no floor
 _LOOK = 8  # moves from one look for a floor to the next
-_SADDLES = 5  # that a descent may leave
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Walk:
 
     Attributes:
         moves: accepted points so far, without the start. method: the name of the last method. stale: whether it
-            holds gradients that better differences have replaced since. saddles: left so far. curvature: the lowest
-            and the largest at the answer, None where it was not looked at.
+            holds gradients that better differences have replaced since. vanished: a share of the largest gradient
+            norm that counts as zero. curvature: the lowest and the largest at the answer, None where it was not
+            looked at.
     """
 
     f: Function
@@ -62,7 +64,7 @@ class Walk:
     method: str = ""
     stale: bool = False
     largest: float = 0.0
-    saddles: int = 0
+    vanished: float = VANISHED
     curvature: tuple[float, float] | None = None
 
     def __post_init__(self):
@@ -78,56 +80,24 @@ class Walk:
     def _name(self) -> str:
         return "gradient" if self.f.box is None else "projected gradient"
 
-    def to_the_end(self) -> Stop:
-        """Why it ended; `at` is then the answer."""
+    def down(self) -> Stop:
+        """Why it ended, with all methods from the point that it stands at; `at` is then the answer."""
         if not self.at.finite:
             what = f"the loss at the start is {self.at.loss}"
             if np.isfinite(self.at.loss):
                 what = "the gradient at the start is not finite"
             return Stop(Reason.NONFINITE, what)
-        try:
-            return self._onward()
-        except OutOfCalls:
-            return self._spent(self.f.nfev, "evaluation")
-
-    def _onward(self) -> Stop:
-        """Down, and on from each saddle."""
-        ended = self._down()
-        while ended.reason is Reason.CONVERGED and self.limits.curvature:
-            ended, below = self._curved(ended)
-            if below is None:
-                return ended
-            self.saddles += 1
-            ended = self._accept(below) or self._down()
-        return ended
-
-    def _down(self) -> Stop:
-        """From the point that it stands at, with all methods."""
         self.largest = max(self.largest, float(np.linalg.norm(self._rest)))
         self.left = list(self.methods)
-        if (ended := self._arrived()) is not None:
-            return ended
-        if self.moves >= self.limits.moves:
-            return self._spent(self.moves, "move")
-        return self._descend(self.left.pop(0))
+        ended = self._arrived()
+        if ended is None and self.moves >= self.limits.moves:
+            return self.spent(self.moves, "move")
+        while ended is None:
+            ended = self._descend(self.left[0])
+        return ended
 
-    def _curved(self, ended: Stop) -> tuple[Stop, Point | None]:
-        """The ending with what the curvature says of it; at a saddle, a lower point beside it."""
-        try:
-            found = evidence.curved(self.f, self.at)
-        except OutOfCalls:
-            return Stop(ended.reason, f"{ended.why}; no evaluation was left to look at the curvature"), None
-        self.curvature = found.lowest, found.largest
-        if found.way is None:
-            left = f"; {self.saddles} saddle{'s' * (self.saddles > 1)} left on the way" if self.saddles else ""
-            return Stop(ended.reason, f"{ended.why}; {found.told}{left}"), None
-        if self.moves >= self.limits.moves:
-            return self._spent(self.moves, "move"), None
-        below = evidence.beside(self.f, self.at, found.way) if self.saddles < _SADDLES else None
-        told = f"the gradient is zero, and no minimum is there: the loss falls along a direction of {found.told}"
-        return Stop(Reason.PLATEAU, told), below
-
-    def _descend(self, method: Method) -> Stop:
+    def _descend(self, method: Method) -> Stop | None:
+        """Why it ended; None where it goes on with the first of the methods that are left."""
         self.method = type(method).__name__
         params = (self.at.x.copy(),)
         state = method.init(params, xp=np)
@@ -144,11 +114,11 @@ class Walk:
             params, state = self._step(method, point, params, state)
             answer = method.eval_params(params, state)[0]
             if not np.array_equal(answer, self.at.x):
-                if (ended := self._accept(seen.get(answer.tobytes()) or self.f.at(answer))) is not None:
+                if (ended := self.accept(seen.get(answer.tobytes()) or self.f.at(answer))) is not None:
                     return ended
                 seen = {answer.tobytes(): self.at}
             if getattr(state, "stalled", False):
-                return self._stalled(method)
+                return self._stalled()
 
     def _step(self, method: Method, point: Point, params: Leaves, state: State) -> tuple[Leaves, State]:
         extra = {}
@@ -158,7 +128,7 @@ class Walk:
         with np.errstate(all="ignore"):
             return step_if_finite(method, evaluation, params, state, scale=np.float64(1.0), xp=np, **extra)[:2]
 
-    def _accept(self, point: Point) -> Stop | None:
+    def accept(self, point: Point) -> Stop | None:
         """Stand at the point; why the descent is over there, None if it is not."""
         self.at = point
         self.moves += 1
@@ -171,7 +141,7 @@ class Walk:
         if self.moves % _LOOK == 0 and norm >= _STEEP * self.largest and (ended := self._bottomless()) is not None:
             return ended
         if self.moves >= self.limits.moves:
-            return self._spent(self.moves, "move")
+            return self.spent(self.moves, "move")
         if norm <= _SHARPEN * self.largest:
             self._sharpen()
         return None
@@ -188,15 +158,17 @@ class Walk:
             largest = float(np.abs(self._rest).max())
             told = f"no entry of the {self._name} is above {largest:.3g}, gtol {self.limits.gtol:g}"
             return Stop(Reason.CONVERGED, told)
-        if self.largest == 0 or self.moves == 0:
-            return Stop(Reason.CONVERGED, "the gradient is zero at the start")
-        told = f"the {self._name} norm fell to {norm:.3g}, below {_VANISHED:g} of the largest seen, {self.largest:.3g}"
+        if self.moves == 0 or self.largest == 0:
+            return Stop(Reason.CONVERGED, f"the {self._name} is zero{'' if self.moves else ' at the start'}")
+        told = (
+            f"the {self._name} norm fell to {norm:.3g}, below {self.vanished:g} of the largest seen, {self.largest:.3g}"
+        )
         return Stop(Reason.CONVERGED, told)
 
     def _small(self) -> bool:
         if self.limits.gtol is not None:
             return bool(np.abs(self._rest).max() <= self.limits.gtol)
-        return bool(np.linalg.norm(self._rest) <= _VANISHED * self.largest)
+        return bool(np.linalg.norm(self._rest) <= self.vanished * self.largest)
 
     def _sharpen(self) -> bool:
         sharper = self.f.sharpen()
@@ -207,25 +179,27 @@ class Walk:
         fell = evidence.bottomless(self.f, self.start, self.at)
         return Stop(Reason.UNBOUNDED, fell) if fell else None
 
-    def _spent(self, count: int, what: str) -> Stop:
+    def spent(self, count: int, what: str) -> Stop:
+        """The ending where no more moves or evaluations are allowed."""
         made = f"{count:,} {what} was" if count == 1 else f"{count:,} {what}s were"
         return Stop(Reason.BUDGET, f"{made} made, and the {self._name} norm is {np.linalg.norm(self._rest):.3g}")
 
-    def _stalled(self, method: Method) -> Stop:
+    def _stalled(self) -> Stop | None:
         """No lower point was found: at rest, or on with what is left to try, or stuck."""
         if self._sharpen():
             self.at = self.f.at(self.at.x)
         if self.stale:  # what the method holds was measured more coarsely
             self.stale = False
-            return self._arrived() or self._descend(method)
+            return self._arrived()
         norm = float(np.linalg.norm(self._rest))
         at_rest, noise = evidence.rests(self.f, self.at, self.largest)
         if at_rest:
             told = f"the {self._name} norm {norm:.3g} cannot be told from zero ({noise})"
             asked = "" if self.limits.gtol is None else f"; gtol {self.limits.gtol:g} lies below that"
             return Stop(Reason.CONVERGED, told + asked)
-        if self.left:
-            return self._descend(self.left.pop(0))
+        if len(self.left) > 1:
+            self.left.pop(0)
+            return None
         told = f"no lower loss was found along the gradient, whose norm is {norm:.3g} ({noise})"
         told += evidence.doubt_of_jac(self.f, self.at)
         return self._bottomless() or Stop(Reason.PLATEAU, told)
