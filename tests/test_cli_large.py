@@ -218,6 +218,8 @@ def bad(table: pa.Table, column: str, row: int, value) -> pa.Table:
     ("change", "words", "row"),
     [
         (lambda t: bad(t, "size", 2500, np.inf), "'size' holds inf at data row 501 ", 501),
+        (lambda t: bad(t, "size", 2020, 1e300), "'size' holds 1e.300 at data row 21 ", 21),  # a row that is held out
+        (lambda t: bad(t, "price", 1026, -1e300), "'price' holds -1e.300 at data row 27 ", 27),
         (lambda t: bad(t, "price", 1999, -np.inf), "'price' holds -inf at data row 1,000 ", 1000),
         (lambda t: bad(t, "count", 1500, "many"), "'count' holds (text, but numbers in|.* text in 1; the first)", None),
         (lambda t: t.append_column("again", t["price"]), "'again' equals the target", 1),

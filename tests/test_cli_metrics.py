@@ -40,6 +40,12 @@ def test_numbers_in_units_of_the_target():
     assert ours["r2"] == pytest.approx(theirs.r2_score(y, p))
 
 
+def test_squares_of_huge_numbers_do_not_overflow():
+    ours = metrics(Regression("y", mean=0.0, scale=1e300), np.array([[2.0], [5.0]]), np.array([1.0, 3.0]))
+    assert ours["rmse"] == pytest.approx(np.sqrt(2.5) * 1e300)
+    assert ours["r2"] == pytest.approx(-1.5)
+
+
 def test_what_is_not_defined_is_none():
     assert metrics(Classes("y", ("a", "b")), np.zeros((3, 1)), np.zeros(3, int))["auc"] is None
     assert metrics(Regression("y", 0.0, 1.0), np.zeros((3, 1)), np.ones(3))["r2"] is None

@@ -140,6 +140,7 @@ def bad(table: pa.Table, column: str, rows: list[int], value) -> pa.Table:
     ("change", "error", "words", "part", "row", "count"),
     [
         (lambda t: bad(t, "size", [1999, 2900], np.inf), DataError, r"holds inf at .* 1,000 \(2 such", 1, 1000, 2),
+        (lambda t: bad(t, "size", [1999, 2900], 1e300), DataError, r"1e\+300 at .* 1,000 \(2 such", 1, 1000, 2),
         (lambda t: bad(t, "count", [1500, 2999], "many"), DataError, "'many' at .* 501|parts must agree", 1, 501, 2),
         (lambda t: t.set_column(1, "count", t["class"]), SchemaError, "'count' is text", 0, 1, _ROWS),
         (lambda t: t.drop_columns(["town"]), SchemaError, "there is no column 'town'", 0, None, 1),

@@ -194,6 +194,7 @@ WRONG_KINDS = [
     (Column("x", TIME, np.array([5.0, 6])), number("x", None, 2), "is number .2 at data row 2"),
     (text("x", *"abab"), Column("x", CLOCK, np.array([5.0])), "is clock"),
     (number("x", 1, 2), number("x", np.inf), "holds inf"),
+    (number("x", 1, 2), number("x", None, 3, -1e38, 5e30), "holds -1e.38 at data row 3 .2 such values"),
 ]
 
 

@@ -26,6 +26,7 @@ from descenso.data.cache import FORMAT, Kept, in_random_order, keep, name_of, op
 from descenso.data.checks import Check
 from descenso.data.column import BOOLEAN, NUMBER, Table
 from descenso.data.encode import Encoding, encoding_from_json, encoding_of
+from descenso.data.expected import Expected
 from descenso.data.moments import Moments
 from descenso.data.parts import Parts, parts_of
 from descenso.data.shards import locations
@@ -33,7 +34,7 @@ from descenso.data.shuffle import Drift
 from descenso.data.stream import BLOCK_BYTES
 from descenso.data.summary import Summary
 from descenso.data.table import Wanted
-from descenso.data.target import Target, target_from_json
+from descenso.data.target import Classes, Target, target_from_json
 from descenso.data.task import standardised
 
 TRAIN, HELD, STOP, NONE = range(4)
@@ -161,7 +162,11 @@ class Rule:
                 for name in (f"{one}.inputs", f"{one}.targets")
             }
             for table, _, part in _with_roles(parts, roles):
-                inputs, targets = self._encoded(table)
+                try:
+                    inputs, targets = self._encoded(table)
+                except DataError as error:
+                    parts.refuse(self._expected(), error)
+                    raise
                 for one in sets:
                     rows = part == numbers[one]
                     files[f"{one}.inputs"].add(inputs[rows])
@@ -174,6 +179,10 @@ class Rule:
         mine = {name: a for name, a in arrays.items() if name.startswith("train.")}
         told = f"the rows are in an order that follows {self.target.name!r}: they were shuffled on disk"
         return arrays | in_random_order(mine, self.folder), [told]
+
+    def _expected(self) -> dict[str, Expected]:
+        of_target = {} if isinstance(self.target, Classes) else {self.target.name: self.target.expected}
+        return {f.name: f.expected for f in self.encoding.features} | of_target
 
     def _encoded(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
         targets = self.target.encode(table.file, table.columns[self.target.name])

@@ -60,11 +60,14 @@ def _of_classes(log_p: np.ndarray, truth: np.ndarray) -> dict[str, float | None]
 
 
 def _of_numbers(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    # over a power of two above all of them, lest a square overflow; it changes no digit
+    _, size = np.frexp(max(np.abs(prediction).max(), np.abs(truth).max()))
+    prediction, truth = np.ldexp(prediction, -size), np.ldexp(truth, -size)
     residual = truth - prediction
     spread = np.mean(np.square(truth - truth.mean()))
     return {
-        "rmse": float(np.sqrt(np.mean(np.square(residual)))),
-        "mae": float(np.mean(np.abs(residual))),
+        "rmse": float(np.ldexp(np.sqrt(np.mean(np.square(residual))), size)),
+        "mae": float(np.ldexp(np.mean(np.abs(residual)), size)),
         "r2": float(1 - np.mean(np.square(residual)) / spread) if spread > 0 else None,
     }
 

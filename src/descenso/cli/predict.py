@@ -17,7 +17,6 @@ from descenso.data.memory import share_of_free
 from descenso.data.parts import Parts, fits, parts_of
 from descenso.data.table import Wanted, read_table
 from descenso.data.target import Classes
-from descenso.data.values import Values
 from descenso.models import Model
 
 
@@ -59,25 +58,11 @@ def _packed(parts: Parts, encoding: Encoding) -> Iterator[np.ndarray]:
         try:
             yield encoding.pack(table)
         except DataError as error:
-            _refuse(parts, encoding, error)
+            parts.refuse({f.name: f.expected for f in encoding.features}, error)
             raise
         rows += table.rows
     if not rows:
         raise TableError(f"{parts.name}: the table has no rows. At least one is needed.", file=parts.name, count=0)
-
-
-def _refuse(parts: Parts, encoding: Encoding, error: DataError) -> None:
-    """Raise what is wrong with the column of an error as seen in all rows: where first, and how often."""
-    expected = next((f.expected for f in encoding.features if f.name == error.column), None)
-    if error.column is None or expected is None:
-        return
-    seen: Values | None = None
-    for table, at in parts.tables(error.column):
-        column = table.columns[error.column]
-        seen = seen or Values(column.name, column.kind)
-        seen.add(table.file, column, at)
-    if seen is not None:
-        expected.check(seen)
 
 
 def _answered(saved: Saved, pieces: Iterator[np.ndarray]) -> Iterator[pa.Table]:

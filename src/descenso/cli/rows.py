@@ -111,7 +111,7 @@ def rows_in_memory(request: Request) -> Learnable:
     """The same, of a table that fits into memory."""
     table = read_table(request.table, drop=request.drop)
     notes = [*table.notes, *check_to_fit(table, request.target)]
-    table, without = _with_target(table, request.target)
+    whole, (table, without) = table, _with_target(table, request.target)
     column = table.column(request.target)
     told, why = infer_task(column)
     if request.task is None:
@@ -123,6 +123,9 @@ def rows_in_memory(request: Request) -> Learnable:
     if not isinstance(target, Classes):
         target = fit_target(table.file, train_table.column(request.target), target.task)
     encoding = fit_encoding(train_table.without([request.target]))
+    encoding.check(whole)  # for the rows are counted as in the file
+    if not isinstance(target, Classes):
+        target.check(whole.file, whole.column(request.target))
     held_rows, held_from, more = _held(request, table, held, target, encoding)
     return Learnable(
         _encode(train_table, target, encoding),

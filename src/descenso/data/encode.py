@@ -48,12 +48,18 @@ class Encoding:
         """The columns to read as text whatever they look like."""
         return frozenset(f.name for f in self.features if f.column == TEXT)
 
+    def check(self, table: Table) -> None:
+        """Refuse a table that cannot be encoded; errors as of `apply`."""
+        require_columns(table.file, self.columns, table.columns)
+        for feature in self.features:
+            feature.expected.check_column(table.file, table.columns[feature.name])
+
     def apply(self, table: Table) -> np.ndarray:
         """The inputs of every row: float32 of shape (rows, len(inputs)), row-major.
 
         Raises:
             SchemaError: a column is not there, or is of another kind than the one learned from.
-            DataError: a value is infinite.
+            DataError: a value is infinite, or so large that 32-bit floats overflow.
         """
         require_columns(table.file, self.columns, table.columns)
         out = np.zeros((table.rows, len(self.inputs)), np.float32)

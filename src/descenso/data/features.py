@@ -13,6 +13,7 @@ from descenso._errors import ModelError
 from descenso.data.column import BOOLEAN, CLOCK, NUMBER, TEXT, TIME, Column, plain
 from descenso.data.expected import Expected
 from descenso.data.summary import CYCLES, Summary
+from descenso.data.values import reach
 
 MOST_LEVELS = 200
 _FEWEST_ROWS = 10  # that a level must have; 1 % of the rows where there are fewer than 1,000
@@ -36,7 +37,10 @@ class Number:
     indicator: bool
 
     kind: ClassVar[str] = "number"
-    expected: ClassVar[Expected] = Expected((NUMBER, BOOLEAN))
+
+    @property
+    def expected(self) -> Expected:
+        return Expected((NUMBER, BOOLEAN), within=reach(self.mean, self.scale))
 
     @property
     def inputs(self) -> list[str]:

@@ -14,10 +14,12 @@ from descenso.data.arrow import Large, columns_of
 from descenso.data.column import Table
 from descenso.data.csv import Misfit
 from descenso.data.encode import fit_encoding
+from descenso.data.expected import Expected
 from descenso.data.location import Location
 from descenso.data.readers import Shard, of_file
 from descenso.data.shards import agreed, conformed, locations, unified
 from descenso.data.table import Wanted, called, example_of
+from descenso.data.values import Values
 
 _SMALL = 64  # times the bytes of its files that a table may take in memory without being looked at
 
@@ -53,6 +55,22 @@ class Parts:
                 if arrow.num_rows:
                     yield Table(shard.name, columns_of(shard.name, arrow, seen, at)), at
                 at += arrow.num_rows
+
+    def refuse(self, expected: dict[str, Expected], error: DataError) -> None:
+        """Raise what is wrong with the column of an error as seen in all rows: where first, and how often.
+
+        Args:
+            expected: of the columns that were looked at; an error with another is let be.
+        """
+        if error.column not in expected:
+            return
+        wanted, seen = expected[error.column], None
+        for table, at in self.tables(error.column):
+            column = table.columns[error.column]
+            seen = seen or Values(column.name, column.kind, wanted.within)
+            seen.add(table.file, column, at)
+        if seen is not None:
+            wanted.check(seen)
 
     @property
     def notes(self) -> list[str]:

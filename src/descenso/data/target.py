@@ -9,7 +9,8 @@ import numpy as np
 
 from descenso._errors import DataError, ModelError
 from descenso.data.column import BOOLEAN, NUMBER, TEXT, Column
-from descenso.data.values import values_of
+from descenso.data.expected import Expected
+from descenso.data.values import reach
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 
@@ -30,16 +31,24 @@ class Regression:
     task = REGRESSION
     outputs = 1
 
+    @property
+    def expected(self) -> Expected:
+        return Expected((NUMBER, BOOLEAN), within=reach(self.mean, self.scale))
+
     def encode(self, file: str, column: Column) -> np.ndarray:
         """float32 of shape (rows,), NaN where there is no value.
 
         Raises:
-            DataError: the column is not of numbers, or a value is infinite.
+            DataError: the column is not of numbers, or a value is infinite or so large that 32-bit floats overflow.
         """
+        self.check(file, column)
+        return ((column.values.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+
+    def check(self, file: str, column: Column) -> None:
+        """Refuse a column that cannot be encoded; errors as of `encode`."""
         if column.kind not in (NUMBER, BOOLEAN):
             raise not_numbers(file, column)
-        values_of(file, column).check_finite()
-        return ((column.values.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+        self.expected.check_column(file, column)
 
     def decode(self, prediction: np.ndarray) -> np.ndarray:
         """Standardised predictions in units of the target, float64."""

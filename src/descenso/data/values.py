@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from shlex import quote
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from descenso.data.text import NUMBER as NUMBER_PATTERN
 
 _MIXED_SHARE = 0.9  # of the values of a text column: from here on they are numbers with a few texts among them
 _FEW_LEVELS = 20  # a text column with so few different values, each of them frequent, is a category
+_FARTHEST = 1e30  # deviations from the mean: a model in 32 bits reckons with those, and with their products
 _NUMBER = f"^(?:{NUMBER_PATTERN.pattern})$"
 _DECORATED = {
     "a thousands separator": re.compile(r"[+-]?[^\d\s]?\d{1,3}([, ]\d{3})+(\.\d+)?"),
@@ -41,9 +43,11 @@ class Values:
 
     Attributes:
         name, kind: of the column.
+        within: the numbers that a model can take, see `reach`.
         rows, missing: how many were looked at, and how many of them have no value.
         first: the first value that there is.
         infinite, at_infinite: how many are infinite, and where the first of them is.
+        far, at_far: how many others are not within, and where the first of them is.
         numbers, texts, at_text: of a text column, how many values are numbers, how many are not, the first of these.
         levels: some of the different texts: all, or one more than are few.
         decorations: in which way all its texts are numbers with something around.
@@ -51,11 +55,14 @@ class Values:
 
     name: str
     kind: str
+    within: tuple[float, float] = (-inf, inf)
     rows: int = 0
     missing: int = 0
     first: Place | None = None
     infinite: int = 0
     at_infinite: Place | None = None
+    far: int = 0
+    at_far: Place | None = None
     numbers: int = 0
     texts: int = 0
     at_text: Place | None = None
@@ -73,10 +80,12 @@ class Values:
         if self.kind == TEXT:
             self._add_text(file, column, at)
             return
-        rows = np.flatnonzero(np.isinf(column.values))
-        self.infinite += rows.size
-        if rows.size and self.at_infinite is None:
-            self.at_infinite = Place(file, at + int(rows[0]) + 1, float(column.values[rows[0]]))
+        endless = np.isinf(column.values)
+        far = ~endless & outside(column.values, self.within)
+        self.infinite += int(endless.sum())
+        self.far += int(far.sum())
+        self.at_infinite = self.at_infinite or _first(file, column, endless, at)
+        self.at_far = self.at_far or _first(file, column, far, at)
 
     def _add_text(self, file: str, column: Column, at: int) -> None:
         if not column.levels:
@@ -106,6 +115,23 @@ class Values:
             column=self.name,
             row=row,
             count=self.infinite,
+            example=example,
+        )
+
+    def check_within(self) -> None:
+        """Refuse numbers that are not within."""
+        if self.at_far is None:
+            return
+        file, row, example = self.at_far
+        low, high = self.within
+        raise DataError(
+            f"{file}: column {self.name!r} holds {example} at data row {row:,} ({self.far:,} such values). "
+            f"It must lie from {low:.3g} to {high:.3g}: measured by the rows learned from, others overflow 32-bit floats.",
+            hint="write an unknown value as an empty field",
+            file=file,
+            column=self.name,
+            row=row,
+            count=self.far,
             example=example,
         )
 
@@ -161,8 +187,24 @@ def _mend(text: str, name: str) -> str:
     return f"write an unknown value as an empty field, or leave the column out with --drop {quote(name)}"
 
 
-def values_of(file: str, column: Column) -> Values:
+def _first(file: str, column: Column, rows: np.ndarray, at: int) -> Place | None:
+    row = int(rows.argmax()) if rows.any() else None
+    return None if row is None else Place(file, at + row + 1, float(column.values[row]))
+
+
+def outside(values: np.ndarray, within: tuple[float, float]) -> np.ndarray:
+    """Which numbers are not within, bool; NaN is."""
+    low, high = map(np.float64, within)  # in 64 bits, whatever the values are in
+    return (values < low) | (values > high)
+
+
+def reach(mean: float, scale: float) -> tuple[float, float]:
+    """From where to where a number may lie that a model is given as (number - mean) / scale in 32 bits; 0 gives none."""
+    return (mean - _FARTHEST * scale, mean + _FARTHEST * scale) if scale > 0 else (-inf, inf)
+
+
+def values_of(file: str, column: Column, within: tuple[float, float] = (-inf, inf)) -> Values:
     """The values of a column that is there as a whole."""
-    values = Values(column.name, column.kind)
+    values = Values(column.name, column.kind, within)
     values.add(file, column)
     return values
