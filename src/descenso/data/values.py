@@ -126,7 +126,7 @@ class Values:
         low, high = self.within
         raise DataError(
             f"{file}: column {self.name!r} holds {example} at data row {row:,} ({self.far:,} such values). "
-            f"It must lie from {low:.3g} to {high:.3g}: measured by the rows learned from, others overflow 32-bit floats.",
+            f"It must lie from {low:.3g} to {high:.3g}, beyond which 32-bit floats overflow.",
             hint="write an unknown value as an empty field",
             file=file,
             column=self.name,
@@ -199,7 +199,7 @@ def outside(values: np.ndarray, within: tuple[float, float]) -> np.ndarray:
 
 
 def reach(mean: float, scale: float) -> tuple[float, float]:
-    """From where to where a number may lie that a model is given as (number - mean) / scale in 32 bits; 0 gives none."""
+    """From where to where a number may lie that a model is given as (number - mean) / scale, in 32 bits."""
     return (mean - _FARTHEST * scale, mean + _FARTHEST * scale) if scale > 0 else (-inf, inf)
 
 
