@@ -388,6 +388,65 @@ def test_where_the_loss_still_falls_it_goes_on(given):
     assert "degenerate" in found.message
 
 
+def bowl(x):
+    return float(np.sum((np.asarray(x) - 1) ** 2))
+
+
+@pytest.mark.parametrize("scheme", ["auto", "2-point", "3-point"])
+def test_longer_differences_are_taken_of_a_loss_in_float32(scheme):
+    """Over the usual ones it does not change at all, and the start was called a minimum."""
+    found = minimize(
+        lambda x: np.float32(1e4 + bowl(x)), [3, 1], method=scipy_method, options={"differentiate": scheme}
+    )
+    assert found.fun <= 1e4 + 2e-3  # two of its steps
+    assert found.nit > 0
+    assert "since `fun` jumps by about 0.001" in found.message
+    assert "a fall of less than 0.001 does not show" in found.message
+
+
+@pytest.mark.parametrize(
+    ("f", "x0", "most"),
+    [
+        (lambda x: round(float((x[0] - 2) ** 2), 3), [1.2], 2e-3),
+        (lambda x: round(bowl(x)), [4.0, 2.0], 1),
+        (lambda x: np.floor(np.asarray(x)[0] ** 2 * 100) / 100, [1.2], 0.02),  # a false gradient: it jumps at the start
+        (lambda x: round(float(np.cos(x[0])), 3), [0.0], -0.998),  # its highest point
+    ],
+    ids=["round", "integers", "floor", "maximum"],
+)
+def test_a_rounded_loss_is_descended(f, x0, most):
+    found = minimize(f, x0, method=scipy_method)
+    assert found.fun <= most
+    assert "at the start" not in found.message
+    assert found.reason in (Reason.CONVERGED, Reason.PLATEAU)
+
+
+def test_a_loss_that_does_not_change_is_a_plateau():
+    flat = minimize(lambda x: 5.0 + 0 * float(x[0]), [1.0, 2.0], method=scipy_method)
+    assert (flat.status, flat.reason, flat.nit) == (2, Reason.PLATEAU, 0)
+    assert "does not change within differences of h = " in flat.message
+    asked = {"finite_diff_rel_step": 1e-7}  # kept to
+    short = minimize(lambda x: np.float32(1e4 + bowl(x)), [3, 1], method=scipy_method, options=asked)
+    assert (short.status, short.nit) == (2, 0)
+    assert "h = 3e-07" in short.message
+    fixed = minimize(bowl, [3, 1], method=scipy_method, bounds=[(3, 3), (1, 1)])
+    assert fixed.success
+    least = minimize(bowl, [1, 1], method=scipy_method)
+    assert (least.success, least.nit) == (True, 0)
+
+
+def test_noise_is_named_and_differences_are_chosen_for_it():
+    rng = np.random.default_rng(0)
+    found = minimize(lambda x: bowl(x) + 1e-3 * rng.normal(), START, method=scipy_method)
+    assert (found.status, found.reason) == (2, Reason.PLATEAU)
+    assert found.message.startswith("`fun` is noisy: two calls at one point differ by 0.00")
+    assert found.x == pytest.approx([1, 1], abs=0.2)
+    given = minimize(lambda x: rosen(x) + 1e-3 * rng.normal(), START, jac=rosen_der, method=scipy_method)
+    assert given.status == 2
+    assert "`fun` is noisy" in given.message
+    assert "a kink" not in given.message
+
+
 def test_a_start_where_nothing_is_known():
     logarithm = lambda x: np.log(x[0]) if x[0] > 0 else np.nan  # noqa: E731
     found = minimize(logarithm, [-1.0], method=scipy_method)

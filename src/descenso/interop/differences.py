@@ -10,8 +10,8 @@ import numpy as np
 Loss: TypeAlias = Callable[[np.ndarray], float]
 Box: TypeAlias = tuple[np.ndarray, np.ndarray]
 
-_EPS = float(np.finfo(np.float64).eps)
-FORWARD, CENTRAL = _EPS ** (1 / 2), _EPS ** (1 / 3)
+EPS = float(np.finfo(np.float64).eps)
+FORWARD, CENTRAL = EPS ** (1 / 2), EPS ** (1 / 3)
 """The lengths of a step, in units of max(1, |x_i|), that balance rounding against the curvature left out."""
 
 
@@ -30,7 +30,7 @@ def forward(f: Loss, x: np.ndarray, loss: float, share: float = FORWARD, box: Bo
     if box is not None:
         up, down = box[1] - x, x - box[0]
         h = np.where(h <= up, h, np.where(h <= down, -h, np.where(up >= down, up, -down)))
-    return np.array([(f(_moved(x, i, h[i])) - loss) / h[i] if h[i] else 0.0 for i in range(len(x))])
+    return np.array([(f(moved(x, i, h[i])) - loss) / h[i] if h[i] else 0.0 for i in range(len(x))])
 
 
 def central(f: Loss, x: np.ndarray, loss: float, share: float = CENTRAL, box: Box | None = None) -> np.ndarray:
@@ -42,8 +42,8 @@ def central(f: Loss, x: np.ndarray, loss: float, share: float = CENTRAL, box: Bo
     h = steps(x, share)
     if box is not None:
         return np.array([_one(f, x, loss, i, h[i], (box[0][i], box[1][i])) for i in range(len(x))])
-    up = np.array([f(_moved(x, i, h[i])) for i in range(len(x))])
-    down = np.array([f(_moved(x, i, -h[i])) for i in range(len(x))])
+    up = np.array([f(moved(x, i, h[i])) for i in range(len(x))])
+    down = np.array([f(moved(x, i, -h[i])) for i in range(len(x))])
     both = np.isfinite(up) & np.isfinite(down)
     with np.errstate(invalid="ignore"):  # inf - inf, in an entry that is not taken
         one = np.where(np.isfinite(up), up - loss, loss - down)
@@ -53,17 +53,17 @@ def central(f: Loss, x: np.ndarray, loss: float, share: float = CENTRAL, box: Bo
 def _one(f: Loss, x: np.ndarray, loss: float, i: int, h: float, box: tuple[float, float]) -> float:
     up, down = box[1] - x[i], x[i] - box[0]
     if min(up, down) >= h:
-        high, low = f(_moved(x, i, h)), f(_moved(x, i, -h))
+        high, low = f(moved(x, i, h)), f(moved(x, i, -h))
         if np.isfinite(high) and np.isfinite(low):
             return (high - low) / (2 * h)
         return ((high - loss) if np.isfinite(high) else (loss - low)) / h
     h = min(h, max(up, down) / 2) * (1 if up >= down else -1)
-    return (4 * f(_moved(x, i, h)) - f(_moved(x, i, 2 * h)) - 3 * loss) / (2 * h) if h else 0.0
+    return (4 * f(moved(x, i, h)) - f(moved(x, i, 2 * h)) - 3 * loss) / (2 * h) if h else 0.0
 
 
 def rounding(x: np.ndarray, loss: float, share: float) -> float:
     """What the rounding of the loss alone can make of the norm of such a gradient."""
-    return 4 * _EPS * abs(loss) * float(np.linalg.norm(1 / steps(x, share)))
+    return 4 * EPS * abs(loss) * float(np.linalg.norm(1 / steps(x, share)))
 
 
 def sides(
@@ -73,10 +73,10 @@ def sides(
     x, loss, _ = point
     t = CENTRAL * max(1.0, float(np.abs(x).max()))
     up, down = f(x + t * direction), f(x - t * direction)
-    return (loss - down) / t, (up - loss) / t, 8 * _EPS * max(abs(up), abs(down)) / t
+    return (loss - down) / t, (up - loss) / t, 8 * EPS * max(abs(up), abs(down)) / t
 
 
-def _moved(x: np.ndarray, i: int, h: float) -> np.ndarray:
+def moved(x: np.ndarray, i: int, h: float) -> np.ndarray:
     moved = x.copy()
     moved[i] += h
     return moved

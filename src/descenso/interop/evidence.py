@@ -38,8 +38,12 @@ def resting(f: Function, point: Point) -> np.ndarray:
 def rests(f: Function, point: Point, largest: float) -> tuple[bool, str]:
     """Whether the gradient at the point cannot be told from zero, and how that was measured."""
     if not f.exact:
-        error = f.error(point)
-        return float(np.linalg.norm(resting(f, point))) <= error, f"its differences are right to {error:.1g}"
+        error, h = f.error(point), f.stencil.share
+        told = f"its differences are right to {error:.1g}"
+        if f.blurred:
+            told = f"its differences over h = {h:.1g} max(1, |x|) are blurred by {error:.1g}, "
+            told += f"and a fall of less than {f.stencil.noise:.1g} does not show"
+        return float(np.linalg.norm(resting(f, point))) <= error, told
     surface, rng = _surface(f, point), np.random.default_rng(0)
     found = at_rest(surface, rng, largest)[0] if f.box is None else rest_within(surface, *f.box, rng, largest)
     return found.zero, str(found)
@@ -117,6 +121,14 @@ def bottomless(f: Function, start: Point, point: Point) -> str:
                 return ""
             lowest, t = loss, _FARTHER * t
     return f"the loss fell from {start.loss:.4g} to {point.loss:.4g}, and falls on along that line until it overflows"
+
+
+def noisy(f: Function, point: Point) -> str:
+    """By how much two calls at the point differ; "" where they do not."""
+    differ = f.stencil.noise if f.stencil.random else 0.0
+    if f.jac is not None:
+        differ = abs(f.loss(point.x) - f.loss(point.x))
+    return f"`fun` is noisy: two calls at one point differ by {differ:.2g}" if differ else ""
 
 
 def doubt_of_jac(f: Function, point: Point) -> str:

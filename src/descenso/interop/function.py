@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descenso._errors import ArgumentError, LossGradientError, LossShapeError
+from descenso._errors import ArgumentError, LossGradientError
 from descenso.interop import differences
+from descenso.interop.called import Called, number, vector
+from descenso.interop.stencil import Stencil
 from descenso.interop.traced import traced
 
 SCHEMES = ("auto", "jax", "2-point", "3-point")
@@ -34,22 +36,6 @@ class OutOfCalls(Exception):
     """An evaluation was asked for that the limit on them does not allow."""
 
 
-class Called:
-    """A callable of the user's, given a copy of x and the extra arguments; its calls are counted.
-
-    JAX has 64 bits switched on meanwhile: NumPy does not notice, and a function of JAX is not computed in 32.
-    """
-
-    def __init__(self, f: Callable, args: tuple):
-        self._f, self._args = f, args
-        self.count = 0
-
-    def __call__(self, *x: np.ndarray) -> Any:
-        self.count += 1
-        with jax.enable_x64(True):
-            return self._f(*(part.copy() for part in x), *self._args)
-
-
 @dataclass
 class Function:
     """What is asked of the function, however its gradient comes about.
@@ -64,7 +50,7 @@ class Function:
 
     Attributes:
         exact: whether the gradient is one, not differences of the loss. products: the same of the Hessian.
-        told: how the gradient comes about where nobody gave it, in words.
+        stencil: the differences.
         calls: evaluations allowed; asking for one more raises OutOfCalls.
     """
 
@@ -94,8 +80,8 @@ class Function:
                 raise LossGradientError(f"`fun` cannot be differentiated by JAX: {why}")
         self.exact = self.jac is not None or self._programs is not None
         self.products = self._programs is not None or self.hess is not None or self.hessp is not None
-        self._central = self.scheme == "3-point"
-        self.told = self._how(why)
+        self.stencil = Stencil(self.scheme, self.share, self.box)
+        self._told = self._how(why)
         self._curved: tuple[np.ndarray, np.ndarray] | None = None
 
     def _how(self, why: str) -> str:
@@ -105,6 +91,16 @@ class Function:
             return "the gradient is JAX's"
         reason = f", since JAX cannot trace `fun` ({why})" if why else ""
         return f"the gradient is made of finite differences{reason}; with `jac` it would be exact and cheaper"
+
+    @property
+    def told(self) -> str:
+        """How the gradient comes about where nobody gave it, in words."""
+        return self._told if self.exact else self._told + self.stencil.told
+
+    @property
+    def blurred(self) -> bool:
+        """Whether the gradient is made of differences that more than the rounding of float64 is seen in."""
+        return not self.exact and self.stencil.noise > 0
 
     @property
     def nfev(self) -> int:
@@ -149,25 +145,28 @@ class Function:
         if self._jac is not None:
             return vector(self._jac(x), len(x), "jac")
         self._differenced += 1
-        if self._central:
-            return differences.central(self.loss, x, loss, self.share or differences.CENTRAL, self.box)
-        return differences.forward(self.loss, x, loss, self.share or differences.FORWARD, self.box)
+        return self.stencil.gradient(self.loss, x, loss)
 
     def sharpen(self) -> bool:
-        """Go from forward to central differences; False where there is nothing better than what is there."""
-        if self.exact or self._central or self.scheme != "auto":
-            return False
-        self._central = True
-        return True
+        """Go to better differences; False where there is nothing better than what is there."""
+        return not self.exact and self.stencil.sharpen()
 
     def error(self, point: Point) -> float:
-        """How far the norm of a gradient by differences may be wrong: by rounding, and forward ones by curvature."""
-        usual = differences.CENTRAL if self._central else differences.FORWARD
-        rounding = differences.rounding(point.x, point.loss, self.share or usual)
-        if self._central:
-            return rounding
-        better = differences.central(self.loss, point.x, point.loss, box=self.box)
-        return rounding + float(np.linalg.norm(better - point.grads))
+        """How far the norm of a gradient by differences may be wrong."""
+        return self.stencil.error(self.loss, *point)
+
+    def refit(self, point: Point, stalled: bool) -> Point | None:
+        """Fit the steps of differences to a point, where they are all 0 or a search has stalled.
+
+        Returns the point that the descent goes on from, a lower one or this one with its new gradient; None where the
+        steps are right.
+        """
+        if stalled:
+            self.stencil.look(self.loss, *point)
+            if not self.stencil.noise:
+                return None
+        x = self.stencil.fit(self.loss, point.x, point.loss, stalled)
+        return None if x is None else self.at(x)
 
     def product(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
         """H v at x: from `hessp`, `hess` or JAX, else central differences of the gradient."""
@@ -206,21 +205,3 @@ class Function:
             found = hess(x)  # an array, a sparse matrix or a LinearOperator
             self._curved = x.copy(), np.asarray(found) if isinstance(found, jax.Array) else found
         return self._curved[1]
-
-
-def number(found: Any) -> float:
-    """What `fun` returned as a float; raises LossShapeError where it is not one number."""
-    array = np.asarray(found)
-    if array.size != 1 or array.dtype.kind not in "fiub":
-        raise LossShapeError(
-            f"`fun` returned shape {array.shape} and dtype {array.dtype}. It must return one real number."
-        )
-    return float(array.reshape(()))
-
-
-def vector(found: Any, n: int, name: str) -> np.ndarray:
-    """What `jac` and the like returned, as n floats; raises LossGradientError where it is not."""
-    array = np.asarray(found, np.float64)
-    if array.size != n:
-        raise LossGradientError(f"`{name}` returned shape {array.shape}. With {n} params it must return {n} numbers.")
-    return array.reshape(n)

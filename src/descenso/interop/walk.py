@@ -153,17 +153,32 @@ class Walk:
             self.at = self.f.at(self.at.x)
             if not self._small():
                 return None
+        if not self.f.exact and not self.at.grads.any():
+            if (to := self.f.refit(self.at, stalled=False)) is not None:
+                return self._refitted(to)
+            if self.f.stencil.flat:
+                told = f"`fun` does not change within differences of h = {self.f.stencil.flat:.2g}"
+                return Stop(Reason.PLATEAU, told)
         norm = float(np.linalg.norm(self._rest))
         if self.limits.gtol is not None:
-            largest = float(np.abs(self._rest).max())
-            told = f"no entry of the {self._name} is above {largest:.3g}, gtol {self.limits.gtol:g}"
-            return Stop(Reason.CONVERGED, told)
-        if self.moves == 0 or self.largest == 0:
-            return Stop(Reason.CONVERGED, f"the {self._name} is zero{'' if self.moves else ' at the start'}")
-        told = (
-            f"the {self._name} norm fell to {norm:.3g}, below {self.vanished:g} of the largest seen, {self.largest:.3g}"
-        )
-        return Stop(Reason.CONVERGED, told)
+            entry = float(np.abs(self._rest).max())
+            told = f"no entry of the {self._name} is above {entry:.3g}, gtol {self.limits.gtol:g}"
+        elif self.moves == 0 or self.largest == 0:
+            told = f"the {self._name} is zero{'' if self.moves else ' at the start'}"
+        else:
+            told = (
+                f"the {self._name} norm fell to {norm:.3g}, below {self.vanished:g} of the largest, {self.largest:.3g}"
+            )
+        blurred = f" ({evidence.rests(self.f, self.at, self.largest)[1]})" if self.f.blurred else ""
+        return Stop(Reason.CONVERGED, told + blurred)
+
+    def _refitted(self, to: Point) -> Stop | None:
+        """Go on from a point with other differences; why it is over there, None if it is not."""
+        self.largest = float(np.linalg.norm(evidence.resting(self.f, to)))  # what was seen before were those of noise
+        if not np.array_equal(to.x, self.at.x):
+            return self.accept(to) if self.moves < self.limits.moves else None
+        self.at = to
+        return self._arrived()
 
     def _small(self) -> bool:
         if self.limits.gtol is not None:
@@ -193,7 +208,11 @@ class Walk:
             return self._arrived()
         norm = float(np.linalg.norm(self._rest))
         at_rest, noise = evidence.rests(self.f, self.at, self.largest)
-        if at_rest:
+        if not self.f.exact and (self.f.blurred or not at_rest):
+            if (to := self.f.refit(self.at, stalled=True)) is not None:
+                return self._refitted(to)
+            at_rest, noise = evidence.rests(self.f, self.at, self.largest)
+        if at_rest and not self.f.stencil.random:
             told = f"the {self._name} norm {norm:.3g} cannot be told from zero ({noise})"
             asked = "" if self.limits.gtol is None else f"; gtol {self.limits.gtol:g} lies below that"
             return Stop(Reason.CONVERGED, told + asked)
@@ -201,7 +220,8 @@ class Walk:
             self.left.pop(0)
             return None
         told = f"no lower loss was found along the gradient, whose norm is {norm:.3g} ({noise})"
-        told += evidence.doubt_of_jac(self.f, self.at)
+        chance = evidence.noisy(self.f, self.at)
+        told = f"{chance}; {told}" if chance else told + evidence.doubt_of_jac(self.f, self.at)
         return self._bottomless() or Stop(Reason.PLATEAU, told)
 
 
