@@ -220,7 +220,8 @@ def test_the_online_entrant_is_what_torch_users_get():
     assert course.cost == 1.0
 
 
-def test_the_forking_entrant_is_what_torch_users_get_with_a_closure():
+def test_the_forking_entrant_is_what_torch_users_get_with_a_closure(monkeypatch):
+    monkeypatch.setattr("descenso.torch.lanes.FIRST", 512)
     workload = replace(toy(), steps=550)
     course, found = contend(workload, CONTENDERS["online_forks"], seed=4)
     x, y = (torch.asarray(np.asarray(workload.data[k])) for k in ("x", "y"))

@@ -29,7 +29,7 @@ class Descent(Optimizer):
     the third in a row the params go back to the average, and the step size is halved. Each param group has a step size
     of its own. `lr` is a factor on it, 1 unless a scheduler or the user of a group changes it.
 
-    With a closure, `optimizer.step(closure)`, it forks: at step 512 and at every doubling it also tries a quarter of
+    With a closure, `optimizer.step(closure)`, it forks: at step 1,024 and at every doubling it also tries a quarter of
     the step size, on the same batches, compares the means of the two paths on eight more, and goes on with the better
     one. Inside a fork a step calls the closure two or three times, each time for the same batch; all calls together are
     at most 1.05 times the steps. `findings` says what was decided, a line a fork. A step without a closure ends a fork

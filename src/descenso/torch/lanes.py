@@ -11,8 +11,9 @@ from torch import Tensor
 
 from descenso.torch.nested import Flat
 
-FIRST = 512
-"""Steps before the first fork: earlier, what a fork may spend pays for no window."""
+FIRST = 1024
+"""Steps before the first fork: its lanes can be 35 steps long then. Over nine, at step 512, the smaller steps looked
+better where they were not (benchmarks/arena/LOG.md)."""
 EVERY = 2
 """A fork is at so many times as many steps as the one before it."""
 SHARE = 0.05
