@@ -104,7 +104,7 @@ def prepare(
     if stream:
         check_batch(batch, batch_size, stream)
     arrays = tuple(jax.device_put(a) for a in source.arrays) if source else ()
-    key = as_key(key_data(0, 0))
+    key = jax.eval_shape(as_key, key_data(0, 0))
     # of rows in memory the shapes are enough: to cut them out would be compiled
     some = stream.first(batch or 1) if stream else (_shaped(a, batch or rows) for a in arrays)
     one_batch = (*some, *own)

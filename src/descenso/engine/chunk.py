@@ -110,11 +110,13 @@ def looped(step: Callable, batch_size: int | None) -> Callable:
 
         def cell(carry):
             i, done, params, state, sums = carry
-            c = (offset + i) // stride
+            # neither number is negative and the record is in range: // and sums[c] would compile checks of that
+            c = jax.lax.div(offset + i, stride)
             last = jnp.minimum((c + 1) * stride - offset, steps)
+            record = jax.lax.dynamic_index_in_dim(sums, c, keepdims=False)
             more = lambda carry: (carry[0] < last) & ~carry[1]  # noqa: E731
-            i, done, params, state, total = jax.lax.while_loop(more, one, (i, done, params, state, sums[c]))
-            return i, done, params, state, sums.at[c].set(total)
+            i, done, params, state, total = jax.lax.while_loop(more, one, (i, done, params, state, record))
+            return i, done, params, state, jax.lax.dynamic_update_index_in_dim(sums, total, c, 0)
 
         more = lambda carry: (carry[0] < steps) & ~carry[1]  # noqa: E731
         begin = (jnp.int32(0), jnp.asarray(False), params, state, sums)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from descenso._types import Leaves
@@ -96,7 +96,12 @@ def mean_of_finite(losses: np.ndarray) -> float:
 
 
 def at_rate(state: RunState, rate: float) -> RunState:
-    return state._replace(scale=jnp.full_like(state.scale, rate))
+    return state._replace(scale=filled(state.scale, rate))
+
+
+def filled(like: jax.Array, value: float) -> jax.Array:
+    """`jnp.full_like`, which would be compiled."""
+    return jax.device_put(np.full(like.shape, value, like.dtype))
 
 
 def bracket(bench: Bench, start: RunState, steps: int) -> list[Lane]:
