@@ -12,7 +12,8 @@ from benchmarks.arena.watched import reached, watched
 def _run(seconds: float | None, torch_seconds: float, whole: bool = True) -> dict:
     ours = {"step": 20, "seconds": seconds, "final": 0.72 if seconds is None else 0.5}
     theirs = {"seconds": torch_seconds, "loss": 0.6, "whole": whole}
-    return {"seed": 1, "target": 0.6, "torch": theirs, "fused": theirs, "ours": ours}
+    within = ours | {"seconds": None}
+    return {"seed": 1, "target": 0.6, "torch": theirs, "fused": theirs, "ours": ours, "within": within}
 
 
 def test_every_open_workload_below_the_limit_has_a_torch_model():
@@ -69,6 +70,7 @@ def test_a_row_tells_medians_and_misses():
     cells = dict(zip(wall.HEAD, wall.row(found), strict=True))
     assert cells["torch, s"] == "3.00"
     assert cells["times torch"] == "0.50 miss 2.00"
+    assert cells["within N, times torch"] == "miss miss miss"
     assert cells["fresh, s (times)"] == "miss (miss)"
     assert cells["cold, s (times)"] == "5.00 (2.50)"
     assert cells["short by"] == "- 0.2 -"

@@ -33,9 +33,10 @@ _NEAR = 0.03  # of the logarithmic range from the loss at the start to the kept 
 _EPILOG = """
 torch: AdamW (weight decay 1e-4) at the rate and schedule that were the best of its grid, one thread, without the
 making of its batches' order; fused: the same with AdamW(fused=True). Ours: minimize(loss, params, data, batch_size=...,
-budget=Budget(steps=N)) from the call until its answer first has a held loss at or below that run's final one. It has
-run before in this process; fresh is a fresh process that finds the compilation cache of an earlier one, cold one that
-finds none. Imports count for none. Short by: (ours at the end) / target - 1 where the target was not reached.
+budget=Budget(steps=2 * N)) from the call until its answer first has a held loss at or below that run's final one;
+within N: the same with Budget(steps=N). It has run before in this process; fresh is a fresh process that finds the
+compilation cache of an earlier one, cold one that finds none. Imports count for none. Short by: (ours at the end) /
+target - 1 where the target was not reached.
 """
 HEAD = (
     "task",
@@ -45,6 +46,7 @@ HEAD = (
     "fused, s",
     "ours, s",
     "times torch",
+    "within N, times torch",
     "fresh, s (times)",
     "cold, s (times)",
     "short by",
@@ -89,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", metavar="NAMES", help="workloads, separated by commas")
     parser.add_argument("--seeds", type=int, default=3, help="how many of the seeds that AdamW was tuned on (3)")
-    parser.add_argument("--times", type=int, default=1, help="steps of ours as a multiple of N (1)")
+    parser.add_argument("--times", type=int, default=2, help="steps of ours as a multiple of N (2)")
     parser.add_argument("--json", metavar="FILE", help="write every run")
     parser.add_argument("--child", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--target", type=float, help=argparse.SUPPRESS)
@@ -121,11 +123,12 @@ def once(name: str, times: int, target: float) -> dict:
     return _ours(workload, watched(workload, known.seeds[0], times), target)
 
 
-def measure(name: str, seeds: int, times: int = 1) -> dict:
+def measure(name: str, seeds: int, times: int) -> dict:
     """All runs of a workload, ours and torch's in turn; the first of ours is cold if the process is fresh.
 
     Raises:
-        ValueError: torch's loss is not JAX's, or on most seeds torch does not end where the peer of the arena ended.
+        ValueError: torch's loss is not JAX's, or on half of the seeds torch ends above where the peer of the arena
+            ended.
     """
     torch.set_num_threads(1)  # faster than two for models of this size
     workload, known = catalogue.make(name), tuned.load(name)
@@ -136,9 +139,9 @@ def measure(name: str, seeds: int, times: int = 1) -> dict:
     if not (worst := disagreement(workload, known.seeds[0])) < _AGREE:
         raise ValueError(f"{name}: torch's loss is {worst:.1e} off JAX's.")
     runs = [_run(workload, known, peer, seed, times) for seed in known.seeds[:seeds]]
-    if 2 * sum(run["near"] for run in runs) <= len(runs):
+    if 2 * sum(run["near"] or run["lower"] for run in runs) <= len(runs):
         ends = ", ".join(f"{run['torch']['loss']:.4g} ({run['kept']:.4g})" for run in runs)
-        raise ValueError(f"{name}: torch does not end where the peer of the arena (in brackets) ended: {ends}.")
+        raise ValueError(f"{name}: torch ends above where the peer of the arena (in brackets) ended: {ends}.")
     return {
         "name": name,
         "size": workload.size,
@@ -159,7 +162,7 @@ def best_adamw(known: tuned.Tuned) -> Peer:
 
 
 def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: int) -> dict:
-    ours = watched(workload, seed, times)
+    ours, within = watched(workload, seed, times), watched(workload, seed)
     rate, kept = known.peers[peer.name].rate, known.peers[peer.name].curves[known.seeds.index(seed)][-1]
     theirs = train(workload, peer, rate, seed)
     fused = train(workload, peer, rate, seed, fused=True)
@@ -172,9 +175,11 @@ def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: i
         "target": target,
         "kept": kept,
         "near": bool(near),
+        "lower": bool(ended < kept),
         "torch": asdict(theirs),
         "fused": asdict(fused),
         "ours": _ours(workload, ours, target),
+        "within": _ours(workload, within, target),
     }
 
 
@@ -197,7 +202,7 @@ def row(found: dict) -> tuple[str, ...]:
         f"{eager:.2f}{mark}",
         f"{median(run['fused']['seconds'] for run in runs):.2f}",
         " ".join(_seconds(run["ours"]["seconds"]) for run in runs),
-        " ".join(_times(run["ours"]["seconds"], run["torch"]["seconds"]) for run in runs),
+        *(" ".join(_times(run[k]["seconds"], run["torch"]["seconds"]) for run in runs) for k in ("ours", "within")),
         *(f"{_seconds(found[k]['seconds'])} ({_times(found[k]['seconds'], first)})" for k in ("fresh", "cold")),
         " ".join(_short(run) for run in runs),
     )
