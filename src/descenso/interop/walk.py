@@ -166,9 +166,8 @@ class Walk:
         elif self.moves == 0 or self.largest == 0:
             told = f"the {self._name} is zero{'' if self.moves else ' at the start'}"
         else:
-            told = (
-                f"the {self._name} norm fell to {norm:.3g}, below {self.vanished:g} of the largest, {self.largest:.3g}"
-            )
+            share = f"{self.vanished:g} of the largest seen, {self.largest:.3g}"
+            told = f"the {self._name} norm fell to {norm:.3g}, below {share}"
         blurred = f" ({evidence.rests(self.f, self.at, self.largest)[1]})" if self.f.blurred else ""
         return Stop(Reason.CONVERGED, told + blurred)
 
