@@ -244,21 +244,28 @@ class Engine:
         losses = [self._losses(leaves, n, min(together, first + count - n), purpose) for n in parts]
         return np.concatenate(losses, dtype=np.float64)
 
-    def gradients(self, leaves: Leaves, count: int, rows: int) -> tuple[np.ndarray, float]:
-        """Of the gradients of `count` batches of `rows` rows, none twice where there are enough: their squared norms,
-        float64 (count,), and that of their sum. They are drawn apart from all others. Memory: two gradients.
+    def gradients(
+        self, leaves: Leaves, first: int, count: int, before: Leaves | None = None
+    ) -> tuple[np.ndarray, np.ndarray, Leaves]:
+        """The gradients of batches first .. first + count - 1 of a stream of their own, none of them kept.
+
+        Returns the squared norms of each, and of the sum of all up to it: float64 (count,) both; and that sum.
+        `before` is the sum of those before `first`.
         """
-        stream, total, squares, whole = self.stream, zeros(leaves, jnp), [], 0.0
-        if stream is not None:
-            data = (*stream.judged(self.seed, 0, count * rows, "noise"), *self.data)
-            order = np.arange(count * rows, dtype=np.int32)
+        assert self.batch_size is not None
+        start, rows = first * self.batch_size, count * self.batch_size
+        if self.stream is not None:
+            data = (*self.stream.judged(self.seed, start, rows, "noise"), *self.data)
+            order = np.arange(rows, dtype=np.int32)
         else:
-            data, order = self.data, Order(self.rows, self.seed, "noise").take(0, count * rows)
-        for n, part in enumerate(order.reshape(count, rows)):
-            # one by one: all at once would hold them all, and convolutions are slow inside a loop
-            total, square, whole = self.programs.gradient(leaves, total, data, part, key_data(2, n))
-            squares.append(square)
-        return np.asarray(squares, np.float64), float(whole)
+            data, order = self.data, Order(self.rows, self.seed, "noise").take(start, rows)
+        total, found = zeros(leaves, jnp) if before is None else before, []
+        for n, part in enumerate(order.reshape(count, -1)):
+            # one by one: convolutions are slow inside a loop
+            total, *squares = self.programs.gradient(leaves, total, data, part, key_data(2, first + n))
+            found.append(squares)
+        squares, sums = np.asarray(found, np.float64).T
+        return squares, sums, total
 
     def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
         rows = self.batch_size or self.rows
