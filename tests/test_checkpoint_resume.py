@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -388,13 +389,19 @@ def processes(case: str, folder: Path, *rest: int) -> list:
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The numbers of a run in a process that nothing ends, by its case."""
+    return cache(lambda case: processes(case, tmp_path_factory.mktemp(case) / "whole")[1])
+
+
 @pytest.mark.parametrize(
     ("case", "number", "status", "times"),
-    [("auto", signal.SIGKILL, -9, 22), ("auto", signal.SIGTERM, 143, 4), ("streamed", signal.SIGKILL, -9, 8)],
+    [("auto", signal.SIGKILL, -9, 12), ("auto", signal.SIGTERM, 143, 4), ("streamed", signal.SIGKILL, -9, 8)],
 )
-def test_ended_by_signals_all_the_time_it_is_the_same_run(tmp_path, case, number, status, times):
+def test_ended_by_signals_all_the_time_it_is_the_same_run(tmp_path, undisturbed, case, number, status, times):
     statuses, last = processes(case, tmp_path / "run", number, times)
     assert statuses == [status] * times
-    assert last == processes(case, tmp_path / "whole")[1]
+    assert last == undisturbed(case)
     left = {path.name.split("-")[0] for path in (tmp_path / "run").iterdir()}
     assert left == {".lock", "checkpoint"}

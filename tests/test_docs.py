@@ -7,7 +7,6 @@ a file of the reader's) is made by a comment of the page that begins with `<!-- 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import compiling
 from descenso.cli.app import app
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +64,7 @@ def test_every_example_runs(page, tmp_path):
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    environment = os.environ | compiled | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLBACKEND": "Agg"}
+    environment = compiling.as_users() | compiled | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLBACKEND": "Agg"}
     (tmp_path / "here").mkdir()
     examples = python_examples(text)
     if examples:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import compiling
 from descenso import Budget, Descent, Stop, minimize, rules, step_sizes
 from descenso.data.batches import Order
 from descenso.driver import pace
@@ -361,7 +362,7 @@ def test_the_compiled_code_on_disk_is_for_its_user_alone(tmp_path):
         "r = descenso.minimize(lambda p: jnp.sum((p - 1) ** 2), jnp.zeros(3), method='lbfgs')\n"
         "assert r.success, r"
     )
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    environment = compiling.as_users() | {"XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     command = [sys.executable, "-W", "error", "-c", code]
     subprocess.run(command, env=environment, check=True)
