@@ -6,19 +6,16 @@
 Batches of b rows need (1 + B / b) times the fewest steps and (1 + b / B) times the fewest rows. So b = B / 4 costs a
 quarter more rows than the smallest batches, for a fraction of their steps. Batches larger than the number of rows asks
 for are taken where B says so. Smaller ones never: far from the minimum B is small, it grows on the way there, and no
-table was learned better by them (docs/findings.md).
+table was learned better by them (docs/findings.md). Nor where epochs are counted.
 
 Source: McCandlish et al. 2018, arXiv:1812.06162, equation 2.11 and appendix A.1.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from descenso.driver.growth import most_rows, resize
-from descenso.driver.prepare import most_steps, planned
 from descenso.driver.run import Run
 from descenso.result import Finding
 
@@ -55,14 +52,9 @@ def choose_first(run: Run) -> None:
 
 
 def first_of(run: Run, rows: int) -> None:
-    """Batches of `rows` rows from the start, and the length of the run that follows."""
-    budget = run.spending.budget
-    steps = most_steps(budget, run.engine.rows, rows)
+    """Batches of `rows` rows from the start."""
     resize(run, rows, (0, 0))
     run.state = run.engine.start(run.state.params)
-    run.ready, run.spending.steps = replace(run.ready, steps=steps), steps
-    if run.pilot is not None:
-        run.pilot.horizon = planned(budget, steps)
 
 
 def noise_scale(squares: np.ndarray, sums: np.ndarray, rows: int) -> float | None:
@@ -83,6 +75,8 @@ def noise_scale(squares: np.ndarray, sums: np.ndarray, rows: int) -> float | Non
 
 
 def _affordable(run: Run, count: int) -> bool:
+    if run.spending.budget.epochs is not None:
+        return False  # rows are what is short: the smallest batches make the most of them
     limits = (run.ready.steps, run.spending.budget.gradients)
     enough = count * (run.engine.batch_size or 0) <= run.engine.rows  # so that no row is in two batches
     return enough and all(limit is None or limit * _SHARE >= count for limit in limits)
