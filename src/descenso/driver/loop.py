@@ -69,8 +69,8 @@ def minimize(
         method: "auto" chooses and tunes one: BFGS or L-BFGS where every step sees the same loss, else Adam with a
             learning rate found by a race. Or a name ("adam"), a method such as
             `Descent(rules.Adam(), step_sizes.Constant(1e-3))`, or an optax transformation.
-        batch_size: rows of a batch: a number from 1 to all, "all", or "auto", which may take more of them on the way
-            where method="auto" has no budget to plan by.
+        batch_size: rows of a batch: a number from 1 to all, "all", or "auto": by the number of rows, by how noisy the
+            gradient is at the start, and more of them on the way where method="auto" has no budget to plan by.
         bounds: between what values the params stay: a pair (low, high), each a number, None for none, or a pytree like
             `params` of numbers, None, or arrays that broadcast to the leaf; infinite for none. A start outside is
             moved to the nearest bound. See docs/deterministic.md.
