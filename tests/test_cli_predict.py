@@ -12,7 +12,7 @@ import pytest
 from pyarrow import csv, ipc, orc, parquet
 from typer.testing import CliRunner
 
-from descenso._errors import DataError, SchemaError, TableError
+from descenso._errors import ArgumentError, DataError, SchemaError, TableError
 from descenso.cli import predict as predict_module
 from descenso.cli import predictions as predictions_module
 from descenso.cli.app import app
@@ -160,6 +160,22 @@ def test_a_bad_table_is_named_and_nothing_is_left(
         assert (caught.value.row, caught.value.count) == (row, count)
     assert sorted(os.listdir(tmp_path)) == ["p.csv", "t"]
     assert (tmp_path / "p.csv").read_text() == "of before"
+
+
+@pytest.mark.parametrize("source", ["a.csv", "folder", "link.csv", "a.csv b.csv"])
+def test_an_input_is_not_written_over(table, models, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("a.csv", "b.csv", "folder/a.csv"):
+        csv.write_csv(table.slice(0, 20), tmp_path / name)
+    (tmp_path / "link.csv").symlink_to("b.csv")
+    out = tmp_path / {"folder": "folder/a.csv", "a.csv": "a.csv"}.get(source, "b.csv")
+    before = out.read_bytes()
+    with pytest.raises(ArgumentError, match="is one of the files to predict"):
+        predict(models / "price", source.split(), out)
+    assert out.read_bytes() == before
+    predict(models / "price", source.split(), tmp_path / "p.csv")
+    predict(models / "price", source.split(), tmp_path / "p.csv")
 
 
 def test_no_rows_are_refused(table, models, tmp_path):

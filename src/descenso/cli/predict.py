@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from descenso._errors import DataError, TableError
+from descenso._errors import ArgumentError, DataError, TableError
 from descenso.cli.metrics import log_probabilities
 from descenso.cli.predictions import ending_of, in_place_of, write
 from descenso.cli.saved import Saved, load_model
 from descenso.data.encode import Encoding
 from descenso.data.memory import share_of_free
 from descenso.data.parts import Parts, fits, parts_of
-from descenso.data.table import Wanted, read_table
+from descenso.data.shards import locations
+from descenso.data.table import Wanted, example_of, read_table
 from descenso.data.target import Classes
 from descenso.models import Model
 
@@ -41,6 +42,7 @@ def predict(folder: Path, table: Sequence[str], out: Path, memory: int | None = 
     """
     ending = ending_of(out)
     saved = load_model(folder)
+    _keep_inputs(table, out)
     wanted = Wanted(only=saved.encoding.columns, text=saved.encoding.text_columns)
     with in_place_of(out) as (made, aside):
         if fits([tuple(table)], wanted, memory or share_of_free(), inputs=len(saved.encoding.spread)):
@@ -49,6 +51,18 @@ def predict(folder: Path, table: Sequence[str], out: Path, memory: int | None = 
         else:
             pieces = _packed(parts_of(table, aside, wanted), saved.encoding)
         return write(made, ending, _answered(saved, pieces))
+
+
+def _keep_inputs(table: Sequence[str], out: Path) -> None:
+    """Refuse to write over what is read."""
+    if example_of(table) or not out.exists():
+        return
+    for where in locations(table) or []:
+        if where.system is None and where.is_file and out.samefile(where.name):
+            raise ArgumentError(
+                f"--out is {out}, which is one of the files to predict: it would be replaced by the predictions.",
+                hint="choose another --out",
+            )
 
 
 def _packed(parts: Parts, encoding: Encoding) -> Iterator[np.ndarray]:

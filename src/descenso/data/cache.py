@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -88,9 +89,14 @@ def _blocks(folder: Path, name: str, entry: dict[str, Any]) -> Blocks:
     return found
 
 
+def _is_kept(entry: os.DirEntry[str]) -> bool:
+    """Whether it was made by `keep`: the folder may hold things of the user's too."""
+    return re.fullmatch("[0-9a-f]{32}", entry.name) is not None and os.path.isfile(Path(entry.path, _MANIFEST))
+
+
 def _forget_old(folder: Path) -> None:
     for entry in os.scandir(folder):
-        if entry.is_dir() and not entry.name.startswith(".") and time.time() - entry.stat().st_mtime > _KEPT:
+        if _is_kept(entry) and time.time() - entry.stat().st_mtime > _KEPT:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
