@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from descenso.data import csv as csv_module
 from descenso.data import shuffle as shuffle_module
 from descenso.data import stream as stream_module
 from descenso.data import summary as summary_module
+from descenso.data.cache import tidied
 from descenso.data.column import TEXT, Column
 from descenso.data.summary import Summary
 from descenso.models import spread_out
@@ -204,6 +206,17 @@ def test_the_same_command_finds_the_rows_again(table, tmp_path, cache, monkeypat
         "manifest.json",
         *(f"{name}.f32" for name in ("train.inputs", "train.targets")),
     ]
+
+
+def test_only_rows_that_were_kept_are_forgotten(table, tmp_path):
+    folder, old = tmp_path / "cache-of-mine", time.time() - 40 * 86_400
+    rows_on_disk(request(write(table.slice(0, 300), tmp_path, "parquet"), cache=folder), 200_000)
+    (kept,) = folder.iterdir()
+    (folder / "tables").mkdir()
+    for path in (kept, folder / "tables"):
+        os.utime(path, (old, old))
+    tidied(folder)
+    assert [p.name for p in folder.iterdir()] == ["tables"]
 
 
 def bad(table: pa.Table, column: str, row: int, value) -> pa.Table:

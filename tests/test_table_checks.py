@@ -50,6 +50,7 @@ UNFIT = {
         "no value in any of the 4 rows(?s:.*)--drop x",
         {"column": "x", "count": 4},
     ),
+    "no values in the target": (table(number("x", 1, 2), number("y", None, None)), DataError, "choose another --t", {}),
     "text among numbers": (
         table(text("x", *HUNDRED, "foo"), number("y", *range(100))),
         DataError,
@@ -65,7 +66,7 @@ UNFIT = {
     "text in the target": (
         table(number("x", *range(100)), text("y", *HUNDRED, "12%")),
         DataError,
-        "'y' holds numbers(?s:.*)without a percent sign",
+        "'y' holds numbers(?s:.*)without a percent sign$",
         {"column": "y"},
     ),
     "the target twice": (
@@ -185,6 +186,12 @@ def test_a_broken_target_is_a_model_error(value):
 
 BAD_TARGETS = {
     "constant": (number("y", 3, 3, 3), "regression", "is 3 in all 3 rows", {"column": "y", "count": 3, "example": 3}),
+    "hardly different": (
+        number("y", *(2.0**63 + 2048 * i for i in range(8))),
+        "regression",
+        "differs by no more than 64-bit floats round off",
+        {"column": "y", "count": 8},
+    ),
     "one class": (text("y", "a", "a"), "classification", "is 'a' in all 2 rows", {"example": "a"}),
     "text": (text("y", "a", "b"), "regression", "is text .'a' at data row 1", {"row": 1, "count": 2, "example": "a"}),
     "an identifier": (text("y", *HUNDRED), "classification", "99 different values in 99 rows", {"count": 99}),

@@ -61,8 +61,9 @@ def look_at_target(request: Request, parts: Parts) -> Aim:
             codes.append(_codes(column, places))
     if values is None or answers is None:
         raise DataError(f"{parts.name}: the table has no rows. At least one is needed.", file=parts.name, count=0)
-    for check in (values.check_finite, lambda: values.check_some(parts.name), values.check_no_text_among_numbers):
-        check()
+    values.check_finite()
+    values.check_some(parts.name, optional=False)
+    values.check_no_text_among_numbers(optional=False)
     assert sample is not None  # there is a value
     task = request.task or answers.task[0]
     check_task(parts.name, sample, task)

@@ -71,7 +71,7 @@ def _made(request: Request, folder: Path) -> Kept:
         held, stop = split(request, parts.name, aim.rows, aim.groups)
         roles = _roles(aim.present, held, stop)
         look = _look(request, parts, roles)
-        target = aim.classes or standardised(request.target, look.moments)
+        target = aim.classes or standardised(parts.name, request.target, look.moments)
         encoding = encoding_of(parts.name, look.seen.values())
         rule = Rule(encoding, target, folder)
         sets = ["train"] + ["held"] * bool(held.any()) + ["stop"] * bool(stop.any())

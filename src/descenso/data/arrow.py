@@ -80,7 +80,7 @@ def _convert(file: str, name: str, column: pa.ChunkedArray) -> Column:
             return convert(name, column)
     raise TableError(
         f"{file}: column {name!r} is of type {column.type}. It must hold numbers, text, booleans or times.",
-        hint=f"leave it out with --drop {quote(name)}, or store one number in each column",
+        hint=f"store one number in each column, or leave it out of a fit with --drop {quote(name)}",
         file=file,
         column=name,
     )

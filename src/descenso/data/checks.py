@@ -76,10 +76,10 @@ class Check:
                 file=self.file,
                 column=self.target,
             )
-        for values in self.values.values():
+        for name, values in self.values.items():
             values.check_finite()
-            values.check_some(self.file)
-            values.check_no_text_among_numbers()
+            values.check_some(self.file, optional=name != self.target)
+            values.check_no_text_among_numbers(optional=name != self.target)
         for name, place in self.equal.items():
             if place is not None:
                 raise self._is_target(name, place)

@@ -63,6 +63,11 @@ def plain(value: float) -> int | float:
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
+def as_far_as_told(value: Any) -> str:
+    """What to add to the claim that values are all this one: of large whole numbers the last digits are not kept."""
+    return ", as far as 64-bit floats can tell" if isinstance(value, float) and abs(value) >= 2**53 else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Columns of the same length.

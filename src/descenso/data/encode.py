@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from descenso._errors import DataError, ModelError
-from descenso.data.column import TEXT, Table, require_columns
+from descenso.data.column import TEXT, Table, as_far_as_told, require_columns
 from descenso.data.features import (
     MOST_LEVELS,
     Category,
@@ -155,4 +155,6 @@ def _why(seen: Summary, feature: Feature) -> str:
         return "it has no value in the training rows"
     if isinstance(feature, Category) and not seen.constant:
         return "its values hardly repeat, as in an identifier or a free text"
-    return f"it is {seen.first!r} in every training row"
+    if not seen.constant:
+        return "its values differ by no more than 64-bit floats round off"
+    return f"it is {seen.first!r} in every training row{as_far_as_told(seen.first)}"

@@ -52,7 +52,7 @@ class Expected:
     def _refuse(self, values: Values) -> None:
         assert values.first is not None
         if NUMBER in self.kinds:
-            values.check_no_text_among_numbers()
+            values.check_no_text_among_numbers(optional=False)  # the model needs the column
         file, row, example = values.first
         raise SchemaError(
             f"{file}: column {values.name!r} is {values.kind} ({example!r} at data row {row:,}). The model learned "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from descenso._errors import ArgumentError, DataError
-from descenso.data.column import BOOLEAN, NUMBER, TEXT, Column
+from descenso.data.column import BOOLEAN, NUMBER, TEXT, Column, as_far_as_told
 from descenso.data.moments import Moments
 from descenso.data.target import CLASSIFICATION, REGRESSION, Classes, Regression, Target, not_numbers
 
@@ -91,7 +91,7 @@ def fit_target(file: str, column: Column, task: str) -> Target:
     """
     check_task(file, column, task)
     target = target_of(file, Answers.of(column), task)
-    return target if isinstance(target, Classes) else standardised(column.name, Moments.of(column.values))
+    return target if isinstance(target, Classes) else standardised(file, column.name, Moments.of(column.values))
 
 
 def check_task(file: str, column: Column, task: str) -> None:
@@ -102,9 +102,24 @@ def check_task(file: str, column: Column, task: str) -> None:
         raise not_numbers(file, column)
 
 
-def standardised(name: str, moments: Moments) -> Regression:
-    """The target that is a number of this mean and deviation."""
-    return Regression(name, *moments.mean_and_deviation)
+def standardised(file: str, name: str, moments: Moments) -> Regression:
+    """The target that is a number of this mean and deviation.
+
+    Raises:
+        DataError: the numbers differ by rounding alone, or not at all.
+    """
+    mean, scale = moments.mean_and_deviation
+    if scale > 0:
+        return Regression(name, mean, scale)
+    raise DataError(
+        f"{file}: the target {name!r} is about {mean!r} in all {moments.n:,} rows to learn from: it differs by no more "
+        "than 64-bit floats round off.",
+        hint="write it less a number that all rows have in common",
+        file=file,
+        column=name,
+        count=moments.n,
+        example=mean,
+    )
 
 
 def target_of(file: str, answers: Answers, task: str) -> Classes | None:
@@ -116,8 +131,8 @@ def target_of(file: str, answers: Answers, task: str) -> Classes | None:
     labels, name, rows = answers.labels, answers.name, answers.rows
     if len(labels) == 1:
         raise DataError(
-            f"{file}: the target {name!r} is {labels[0]!r} in all {rows:,} rows. It must have at "
-            "least two different values.",
+            f"{file}: the target {name!r} is {labels[0]!r} in all {rows:,} rows{as_far_as_told(labels[0])}. It must "
+            "have at least two different values.",
             hint="is this the column you meant, and did a filter leave one class only?",
             file=file,
             column=name,

@@ -135,21 +135,25 @@ class Values:
             example=example,
         )
 
-    def check_some(self, file: str) -> None:
-        """Refuse a column without a value."""
+    def check_some(self, file: str, *, optional: bool = True) -> None:
+        """Refuse a column without a value; `optional` where it can be left out."""
         if self.missing < self.rows:
             return
         raise DataError(
             f"{file}: column {self.name!r} has no value in any of the {self.rows:,} rows. It must have some.",
-            hint=f"leave it out with --drop {quote(self.name)}",
+            hint=f"leave it out with --drop {quote(self.name)}" if optional else "choose another --target",
             file=file,
             column=self.name,
             row=1,
             count=self.rows,
         )
 
-    def check_no_text_among_numbers(self) -> None:
-        """Refuse numbers with a few texts among them, which would be taken for a category with as many levels."""
+    def check_no_text_among_numbers(self, *, optional: bool = True) -> None:
+        """Refuse numbers with a few texts among them, which would be taken for a category with as many levels.
+
+        Args:
+            optional: whether the column can be left out.
+        """
         present = self.rows - self.missing
         few = len(self.levels) <= min(_FEW_LEVELS, present / 4)
         if self.at_text is None or few or self.numbers < _MIXED_SHARE * present:
@@ -158,7 +162,8 @@ class Values:
         raise DataError(
             f"{file}: column {self.name!r} holds numbers in {self.numbers:,} rows and text in {self.texts:,}; the "
             f"first is {example!r} at data row {row:,}. It must be all numbers, or a category of few values.",
-            hint=_mend(str(example), self.name),
+            hint=_mend(str(example))
+            + (f", or leave the column out with --drop {quote(self.name)}" if optional else ""),
             file=file,
             column=self.name,
             row=row,
@@ -180,11 +185,9 @@ def are_numbers(texts: tuple[str, ...]) -> np.ndarray:
     return np.asarray(compute.call_function("match_substring_regex", [pa.array(texts, pa.string())], options))
 
 
-def _mend(text: str, name: str) -> str:
+def _mend(text: str) -> str:
     what = next((what for what, pattern in _DECORATED.items() if pattern.fullmatch(text)), None)
-    if what:
-        return f"write the number without {what}"
-    return f"write an unknown value as an empty field, or leave the column out with --drop {quote(name)}"
+    return f"write the number without {what}" if what else "write an unknown value as an empty field"
 
 
 def _first(file: str, column: Column, rows: np.ndarray, at: int) -> Place | None:
