@@ -58,6 +58,41 @@ def test_numbers_whose_units_are_learned_on_the_way(loss):
     assert model.score(D, y) > 0.4
 
 
+def test_rows_that_come_one_by_one():
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(150, 3))
+    labels = np.where(rows @ [1.0, -2.0, 0.5] + 0.1 * chance.normal(size=150) > 0, "pos", "neg")
+    stream = DescentClassifier(random_state=0)
+    for i in range(150):
+        stream.partial_fit(rows[i : i + 1], labels[i : i + 1], classes=["neg", "pos"])
+        if i == 20:
+            other = pickle.loads(pickle.dumps(stream))
+        elif 20 < i < 66:
+            other.partial_fit(rows[i : i + 1], labels[i : i + 1])
+        if i == 65:
+            np.testing.assert_array_equal(stream.coef_, other.coef_)
+    assert stream.score(rows, labels) > 0.92
+    assert stream.n_iter_ == 150
+    assert stream.loss_curve_[-50:].mean() > 0.1  # of a row, not of a batch with one row in it
+    assert stream._stream.early is None
+
+
+def test_sparse_rows_that_come_a_few_at_a_time():
+    stream, table = DescentClassifier(random_state=0), sparse.csr_matrix(X)
+    for start in range(0, 96, 8):
+        stream.partial_fit(table[start : start + 8], Y[start : start + 8], classes=[0, 1])
+    assert stream.score(table, Y) > 0.85
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_numbers_that_come_in_small_lots(loss):
+    y = T if loss == "poisson" else 1e6 * T + 1e9
+    model = DescentRegressor(loss, random_state=0)
+    for start in range(0, 400, 20):
+        model.partial_fit(D[start : start + 20], y[start : start + 20])
+    assert model.score(D, y) > 0.35
+
+
 def test_a_fit_can_be_gone_on_with():
     model = DescentClassifier(random_state=0).fit(X[:400], Y[:400])
     before = model.score(X, Y)

@@ -10,9 +10,10 @@ import numpy as np
 
 from descenso._errors import ArgumentError
 from descenso.estimators.columns import Columns
+from descenso.estimators.early import gone_on
 from descenso.estimators.fit import decision, forget, in_user_units, keep, last_fit, tell_end
 from descenso.estimators.settings import Settings
-from descenso.estimators.stream import begun, fitted_stream, learned, renewed
+from descenso.estimators.stream import fitted_stream
 from descenso.estimators.target import Target
 from descenso.result import History, Reason, Result
 
@@ -33,11 +34,9 @@ def learn_lot(
             f"`validation_fraction` is {s.held_out:g}, but a stream holds no rows out.", hint="set it to None"
         )
     before = getattr(e, "_stream", None)
-    if before is None:
-        stream = begun(X, target, w, outputs, s, seed=seed, start=last_fit(e))
-    else:
-        stream = renewed(before, X, target, w, s)
-    stream = replace(learned(stream, X, target, w, s), targets=targets)
+    start = last_fit(e) if before is None else None
+    stream = gone_on(before, X, target, w, outputs, s, seed=seed, start=start)
+    stream = replace(stream, targets=targets)
     keep(e, fitted_stream(stream), s)
     e._stream = stream
     for name in ("result_", "reason_"):

@@ -1,7 +1,8 @@
 """Learning from rows as they come: one pass over each lot of them, the state of the descent kept between lots.
 
 The step size is found on the first lot, by one pass from the same start at each of a few rates; from then on it falls
-slowly. The units of columns and target are those of all rows seen, and are made anew where they have moved.
+slowly. Where that lot is small, `early` says on what. The units of columns and target are those of all rows seen, and
+are made anew where they have moved.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _BATCH = 32  # rows
 _RATES = (0.003, 0.012, 0.05, 0.2)
 _UNSURE = 0.03  # the rate where the first lot is too small to tell
 _TELLING = 8  # batches that can tell
+_AGAIN = 64  # steps through the first rows where they came in small lots
 _STEADY = 100  # steps before the step size begins to fall
 
 
@@ -50,6 +52,7 @@ class Stream:
         params, answer: where the descent stands, and the average that is its answer; numpy arrays.
         state, rate: the rest of its state, and its step size before it began to fall.
         losses: the mean loss over each lot, as it was met.
+        early: the first rows, an `Early`, where they came in small lots and are not yet enough; else None.
     """
 
     columns: Columns
@@ -63,6 +66,7 @@ class Stream:
     state: State = None
     rate: float = 0.0
     losses: tuple[float, ...] = ()
+    early: Any = None
 
 
 def begun(X: Any, target: Target, w: np.ndarray, outputs: int, s: Settings, *, seed: int, start: Any = None) -> Stream:
@@ -101,13 +105,22 @@ def _moved(params: Any, model: Any, old: Units, new: Units) -> Any:
     return new.params(*old.coef(params), like=params)
 
 
-def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings) -> Stream:
-    """The stream after one pass over a lot of rows whose columns it has met."""
-    table = _table(stream, X)
+def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, lot: int | None = None) -> Stream:
+    """The stream after one pass over a lot of rows whose columns it has met.
+
+    Args:
+        lot: rows of a step, of which so many are made as tell a step size, however often that takes each row; None for
+            one pass by batches.
+    """
+    size = lot or stream.batch
+    if lot:
+        X, target, w = _repeated(X, target, w, lot * _AGAIN)
+    table = _table(stream, X, size)
     loss = _loss(stream, target, s, table)
-    batch = stream.batch if isinstance(table, Dense) else 1
+    batch = size if isinstance(table, Dense) else 1
     method = _method(stream)
-    ready = prepare(loss, stream.params, _data(table, target.values, w), method, batch, Budget(), None, stream.seed)
+    data, share = _data(table, target.values, w, size / stream.batch)
+    ready = prepare(loss, stream.params, data, method, batch, Budget(), None, stream.seed)
     engine = ready.engine
     steps = engine.rows // batch
     start = engine.start(ready.leaves)
@@ -118,7 +131,7 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings) 
         kept = jax.tree.map(jnp.asarray, _with_answer(stream.state, jax.tree.leaves(stream.answer)))
         state, met = _passed(engine, _at(start._replace(method=kept, cursor=cursor), rate), steps)
     params, answer = (_numpy(ready.tree.build(p)) for p in (state.params, engine.answer(state)))
-    losses = (*stream.losses, met)
+    losses = (*stream.losses, met / share)
     return replace(stream, params=params, answer=answer, state=_numpy(state.method), rate=rate, losses=losses)
 
 
@@ -136,8 +149,15 @@ def _loss(stream: Stream, target: Target, s: Settings, table: Dense | Packed) ->
     return network_loss(s, target, stream.columns.total, stream.model)
 
 
-def _table(stream: Stream, X: Any) -> Dense | Packed:
-    units, batch = stream.units, stream.batch
+def _repeated(X: Any, target: Target, w: np.ndarray, count: int) -> tuple[Any, Target, np.ndarray]:
+    """So many rows: these again and again, or the first of them, all of the same weight together."""
+    at = np.arange(count) % len(w)
+    times = np.bincount(at, minlength=len(w))
+    return X[at], replace(target, values=target.values[at]), (w / np.maximum(times, 1))[at]
+
+
+def _table(stream: Stream, X: Any, batch: int) -> Dense | Packed:
+    units = stream.units
     if sparse.issparse(X) and not isinstance(stream.model, Given):
         order = np.random.default_rng([stream.seed, len(stream.losses)]).permutation(X.shape[0])
         return packed(X, units.scale, np.float32, batch, order)
@@ -145,10 +165,18 @@ def _table(stream: Stream, X: Any) -> Dense | Packed:
     return dense(whole(X), units.center, units.scale, np.float32, shape=(rows, X.shape[1]))
 
 
-def _data(table: Dense | Packed, t: np.ndarray, w: np.ndarray) -> dict:
-    """The batches of a lot; one that is not full counts for less."""
+def _data(table: Dense | Packed, t: np.ndarray, w: np.ndarray, share: float) -> tuple[dict, float]:
+    """The batches of a lot, and what their loss is as a share of its own: one that is not full counts for less.
+
+    Args:
+        share: of a batch that a full one of the table is.
+    """
     data = table.data(t, w)
-    return {**data, "w": data["w"] * np.float32(len(t) / data["w"].size)}
+    share *= len(t) / data["w"].size
+    if share == 1:
+        return data, share
+    weights = data["w"] * np.float32(share)
+    return {**data, "w": weights, "cost": np.full_like(weights, share)}, share
 
 
 def _raced(engine: Engine, start: RunState, steps: int) -> tuple[float, RunState, float]:
