@@ -120,7 +120,7 @@ def test_a_saddle_is_left_by_a_run_that_was_stopped_before_or_after(tmp_path):
 
 def test_whatever_the_driver_holds_is_saved_or_given_again():
     given = {"ready", "stop", "spending", "teller", "watch", "keeper"}
-    saved = {"course", "marks", "findings", "judged", "best", "milestone", "earlier", "stretch", "recovery"}
+    saved = {"course", "marks", "findings", "judged", "best", "milestone", "earlier", "stretch", "recovery", "unit"}
     changes_nothing, made_again = {"pace"}, {"certificate"}
     assert {f.name for f in fields(Run)} == given | saved | changes_nothing | made_again
 

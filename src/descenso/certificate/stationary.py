@@ -87,6 +87,7 @@ def at_rest(
 
     * |g| <= 3 noise;
     * the predicted decrease is below the resolution;
+    * the Newton step is below 4 rounding units of every param;
     * |g| <= tol largest, tol = max(1e-8, 8 eps), and the Newton step is below 1e-2 of the length of the params;
 
     and the loss and its gradient are finite.
@@ -103,7 +104,8 @@ def at_rest(
     resolution = max(10 * surface.eps * abs(f), shift)
     step = float(np.linalg.norm(model.step))
     tiny = norm <= max(1e-8, 8 * surface.eps) * largest and step <= _SHORT * surface.scale
-    zero = norm <= 3 * noise or (model.solved and model.decrease <= resolution) or tiny
+    there = model.solved and bool((np.abs(model.step) <= _units(surface)).all())
+    zero = norm <= 3 * noise or (model.solved and model.decrease <= resolution) or there or tiny
     spent = surface.spent - before
     found = Stationarity(norm, noise, largest, model.decrease, resolution, step, model.solved, zero, spent)
     return found, model.step
@@ -111,14 +113,19 @@ def at_rest(
 
 def _noise(surface: Surface, g: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """The noise of the gradient, and how much of the loss lies within 3/2 rounding units of the params."""
-    typical = np.sqrt(np.mean(surface.x**2)) or 1.0
-    d = 4 * surface.eps * np.maximum(np.abs(surface.x), typical) * rng.standard_normal((_POINTS, surface.n))
+    d = _units(surface) * rng.standard_normal((_POINTS, surface.n))
     points = surface.rounded(surface.x + d)
     d = points - surface.x
     curved = surface.products(d)
     left = np.linalg.norm(surface.gradients(points) - g - curved, axis=1)
     within = np.abs(np.sum(d * curved, axis=1)) / 2 * (1.5 / 4) ** 2
     return _median(left), _median(within)
+
+
+def _units(surface: Surface) -> np.ndarray:
+    """Four rounding units of each param, or of a typical one where it is smaller: (n,)."""
+    typical = np.sqrt(np.mean(surface.x**2)) or 1.0
+    return 4 * surface.eps * np.maximum(np.abs(surface.x), typical)
 
 
 def _median(values: np.ndarray) -> float:

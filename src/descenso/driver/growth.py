@@ -9,6 +9,7 @@ import numpy as np
 from descenso.driver.pace import Pace
 from descenso.driver.prepare import is_mean
 from descenso.driver.run import Run
+from descenso.driver.units import in_unit
 from descenso.engine.engine import Engine
 from descenso.methods.bfgs import BFGS, DENSE
 from descenso.methods.projected import ProjectedLBFGS
@@ -69,7 +70,8 @@ def resize(run: Run, rows: int | None, origin: tuple[int, int]) -> None:
     engine = replace(run.engine, batch_size=rows, origin=origin)
     if rows is None and run.engine.batch_size is not None:
         method = BFGS() if engine.bounds is None else ProjectedLBFGS()
-        engine, run.pilot, run.ladder, run.search = replace(engine, method=method), None, Ladder(method), True
+        engine = replace(engine, method=in_unit(method, run.unit))
+        run.pilot, run.ladder, run.search = None, Ladder(method), True
         if not is_mean(engine, run.ready.leaves):
             engine = replace(engine, objective=replace(engine.objective, blocked=False))
     run.engine = engine

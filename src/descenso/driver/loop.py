@@ -27,6 +27,7 @@ from descenso.driver.run import Run
 from descenso.driver.spending import Spending
 from descenso.driver.stretch import Stretch
 from descenso.driver.telling import Teller
+from descenso.driver.units import choose_unit
 from descenso.engine.chunk import no_sums
 from descenso.pilot.auto import Pilot
 from descenso.pilot.race import Lane
@@ -136,6 +137,7 @@ def _start(run: Run) -> Result:
     if not np.isfinite(first):
         hint = "; check the params to start from, and the data for NaN"
         return result_of(run, Ended(Reason.NONFINITE, f"the loss at the start is {first}{hint}"))
+    choose_unit(run, first)
     run.set_watchers(first, spread)
     return _to_the_end(run, validate_start(run) or _begin(run))
 

@@ -12,6 +12,7 @@ from descenso.driver.endings import certified
 from descenso.driver.pace import Pace
 from descenso.driver.run import Run
 from descenso.driver.spending import FORWARD
+from descenso.driver.units import in_unit
 from descenso.engine.tree import flatten
 from descenso.result import Finding, Reason
 from descenso.watch.verdict import Stop as Ended
@@ -29,13 +30,13 @@ def unless_climbed(run: Run, ended: Ended) -> Ended | None:
     """The end of a search that stalled on a plateau, unless another method goes on from there."""
     if run.ladder is None or ended.reason is not Reason.PLATEAU or run.spending.halted:
         return ended
-    before, point = type(run.engine.method).__name__, run.engine.answer(run.state)
+    before, point = type(run.ladder.method()).__name__, run.engine.answer(run.state)
     method = run.ladder.climb(int(run.state.method.moves) > 1, run.engine, point)
     if method is None:
         return ended
     told = f"{type(method).__name__} goes on where {before} stalled: {ended.why}"
     run.findings.append(Finding("method", run.state.cursor, told))
-    run.engine = replace(run.engine, method=method)
+    run.engine = replace(run.engine, method=in_unit(method, run.unit))
     _go_on_from(run, point)
     return None
 

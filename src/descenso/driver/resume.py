@@ -13,6 +13,7 @@ from descenso.driver.growth import resize
 from descenso.driver.interrupt import TERMINATED
 from descenso.driver.noise import first_of
 from descenso.driver.run import Run
+from descenso.driver.units import take_unit
 from descenso.engine.chunk import RunState
 from descenso.result import Finding, Reason
 from descenso.watch.records import Records
@@ -27,6 +28,7 @@ def keep(run: Run, keeper: Keeper, ended: Ended | None = None) -> None:
         "updates": run.spending.updates,
         "probes": run.spending.probes,
         "seconds": run.spending.seconds,
+        "unit": run.unit,
         "batch": [run.engine.batch_size, *run.engine.origin],
         "findings": [list(f) for f in run.findings],
         "watchers": watchers,
@@ -51,6 +53,7 @@ def like(run: Run, numbers: dict[str, Any]) -> RunState:
     if ladder and (numbers["watchers"].get("ladder") or {}).get("rung"):
         remind(ladder, numbers["watchers"]["ladder"])
         run.engine = replace(run.engine, method=ladder.method())
+    take_unit(run, numbers.get("unit", 1.0))
     run.state = run.engine.start(run.ready.leaves)
     return run.state
 

@@ -50,6 +50,7 @@ class Run:
     certificate: Certificate | None = None
     pace: Pace = field(default_factory=Pace)
     stretch: Stretch | None = None
+    unit: float = 1.0
     recovery: Recovery = field(default_factory=lambda: Recovery(np.nan, 0.0))  # until the loss at the start is known
 
     def __post_init__(self):

@@ -90,7 +90,7 @@ def exact(
     run = _judged(joined(runs), seen[-1].gap, close, close if loss.family.rough else _LOOSE)
     if run.reason is Reason.CONVERGED and seen[-1].gap is None and validate is None:
         with precision(options.wide):
-            return _unless_endless(run, seen[-1], rows_at(now, 2 * table.scores(params), data), close)
+            return _unless_endless(run, seen[-1], rows_at(loss, 2 * table.scores(params), data), close)
     if run.reason is Reason.BUDGET and not limited:
         return replace(run, reason=Reason.PLATEAU, message=f"it has not arrived in {run.steps:,} epochs")
     return run
