@@ -408,3 +408,17 @@ def test_a_label_out_of_range_is_no_result(label, batch_size):
     assert result.reason is Reason.NONFINITE
     assert "nan" in result.message
     assert result.steps == 0 or batch_size == 8
+
+
+@pytest.mark.parametrize("transformed", [jax.jit, jax.grad, lambda f: lambda a: jax.vmap(f)(jnp.array([a, a]))])
+def test_inside_a_transformed_function_it_points_to_argmin(transformed):
+    def least(a):
+        return minimize(lambda x: jnp.sum((x - a) ** 2), np.zeros(2), certify=False).params[0]
+
+    with pytest.raises(ArgumentError, match=r"jit, vmap, grad.*\n.*\n.*descenso.argmin"):
+        transformed(least)(2.0)
+
+
+def test_params_without_a_number_are_refused():
+    with pytest.raises(ParamsError, match=r"params has shape \(0,\)"):
+        minimize(lambda x: jnp.sum(x**2), jnp.zeros(0))

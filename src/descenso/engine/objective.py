@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from descenso._errors import LossGradientError, LossPurityError, LossShapeError
+from descenso._errors import ArgumentError, LossGradientError, LossPurityError, LossShapeError
 from descenso._types import Leaves
 from descenso.engine.compile_cache import Remembered
 from descenso.engine.tree import Tree
@@ -155,10 +155,21 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
 def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> Trace:
     # a new function each time: JAX remembers the traces of one it has seen
     again = lambda *args: objective.output(*args)  # noqa: E731, PLW0108
+    refuse_traced((leaves, batch))
     closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
+    refuse_traced(closed.consts)
     call = "loss(params)" if objective.data is None else "loss(params, batch)"
     _check_scalar(_first(shape, call) if objective.has_aux else shape, call)
     return Trace(str(closed.jaxpr), tuple(_constants(closed)), _convolves(closed.jaxpr))
+
+
+def refuse_traced(values: Any) -> None:
+    """Raise ArgumentError where a value, or whatever is made now, is one that JAX traces in place of a number."""
+    if any(isinstance(v, jax.core.Tracer) for v in (*jax.tree.leaves(values), jnp.zeros(()))):
+        raise ArgumentError(
+            "The descent was called inside a function that JAX transforms (jit, vmap, grad). It needs numbers.",
+            hint="descenso.argmin(loss) gives the minimum as a function to be transformed",
+        )
 
 
 def _first(shape: Any, call: str) -> Any:

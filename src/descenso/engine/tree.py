@@ -65,7 +65,7 @@ def flatten(params: Any) -> tuple[Tree, Leaves]:
     whatever is not an array of floats.
 
     Raises:
-        ParamsError: no float leaf; an integer, boolean or complex leaf; a variable of Flax NNX that is not a Param.
+        ParamsError: no float leaf, or none with a number in it; an integer, boolean or complex leaf; a variable of Flax NNX that is not a Param.
         DataError: a float64 value that does not fit float32 where JAX computes in float32.
     """
     refuse_variables(params)
@@ -79,6 +79,8 @@ def flatten(params: Any) -> tuple[Tree, Leaves]:
             "`params` has no float leaf. It needs at least one array or number to descend on.", hint=instead_of(params)
         )
     leaves = tuple(_leaf(leaf, p) for (_, leaf), p, keep in zip(found, paths, kinds, strict=True) if not keep)
+    if not any(leaf.size for leaf in leaves):
+        raise ParamsError(f"`params` holds no number: {names[0]} has shape {leaves[0].shape}. It needs at least one.")
     return Tree(structure, fixed, names), leaves
 
 
