@@ -51,8 +51,7 @@ def test_a_power_of_two_changes_no_bit():
         return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
 
     plain, shown = (
-        minimize(rosenbrock, jnp.array([-1.2, 1.0]), method=m, certify=False)
-        for m in (BFGS(), in_unit(BFGS(), 2.0**9))
+        minimize(rosenbrock, jnp.array([-1.2, 1.0]), method=m, certify=False) for m in (BFGS(), in_unit(BFGS(), 2.0**9))
     )
     np.testing.assert_array_equal(plain.params, shown.params)
     np.testing.assert_array_equal(plain.history.loss, shown.history.loss)

@@ -65,7 +65,8 @@ def flatten(params: Any) -> tuple[Tree, Leaves]:
     whatever is not an array of floats.
 
     Raises:
-        ParamsError: no float leaf, or none with a number in it; an integer, boolean or complex leaf; a variable of Flax NNX that is not a Param.
+        ParamsError: no float leaf, or none with a number in it; an integer, boolean or complex leaf; a variable of Flax
+            NNX that is not a Param.
         DataError: a float64 value that does not fit float32 where JAX computes in float32.
     """
     refuse_variables(params)
