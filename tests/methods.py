@@ -27,6 +27,7 @@ from descenso.methods import (
     named,
 )
 from descenso.methods.bounded import bounded
+from descenso.methods.in_units import InUnits
 from descenso.methods.projected import ProjectedLBFGS
 from descenso.rules import (
     AdaDelta,
@@ -155,6 +156,7 @@ CASES = [
     Case("zclip", ZClip(Descent(Momentum(), fall(0.2)))),
     Case("accumulate", Accumulate(Descent(Momentum(), fall(0.2)), 3), noise=0.3),
     Case("l2", L2(Descent(Momentum(), fall(0.2)), 1e-4)),
+    Case("in units", InUnits(Descent(Momentum(), fall(0.2 / 2**10)), 2.0**10)),
     Case("freeze", Freeze(Descent(Adam(), fall(0.1)), LAST), ("network",), noise=None),
     Case("lbfgs", LBFGS(), (*SMOOTH, "logistic", "rosenbrock"), noise=None, steps=20),
     Case("nonlinear cg", NonlinearCG(), (*SMOOTH, "logistic", "rosenbrock"), noise=None, steps=20),

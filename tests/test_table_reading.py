@@ -255,7 +255,7 @@ def test_binary_tables_are_held_to_the_same_rules(tmp_path, kind):
     with pytest.raises(TableError, match="no rows"):
         read_table(path)
     write_binary(pa.table({"a": [[1, 2]]}), kind, path)
-    with pytest.raises(TableError, match=r"type list<(?s:.*)hint: leave it out with --drop a") as caught:
+    with pytest.raises(TableError, match=r"type list<(?s:.*)leave it out of a fit with --drop a") as caught:
         read_table(path)
     assert caught.value.column == "a"
     write_binary(pa.table({"a": [1]}), kind, path)
