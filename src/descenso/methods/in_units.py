@@ -7,6 +7,7 @@ from typing import Any
 
 from descenso._namespace import cast
 from descenso._types import Evaluation, Info, Leaves, Method, Namespace, Scalar, State
+from descenso.methods.wrapped import is_line_search, needs_product
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,8 @@ class InUnits:
     method: Method
     unit: float
 
-    def __post_init__(self):
-        for name in ("line_search", "needs_product"):
-            object.__setattr__(self, name, getattr(self.method, name, False))
+    line_search = property(is_line_search)
+    needs_product = property(needs_product)
 
     def init(self, params: Leaves, *, xp: Namespace) -> State:
         return self.method.init(params, xp=xp)
