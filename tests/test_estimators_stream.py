@@ -77,6 +77,30 @@ def test_rows_that_come_one_by_one():
     assert stream._stream.early is None
 
 
+def test_an_array_may_be_filled_again_for_the_next_lot():
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    targets, buffer, lots = rows @ [1.0, 2.0, 3.0], np.empty((8, 3)), np.empty(8)
+    fresh, filled = DescentRegressor(random_state=0), DescentRegressor(random_state=0)
+    for start in range(0, 40, 8):
+        buffer[:], lots[:] = rows[start : start + 8], targets[start : start + 8]
+        fresh.partial_fit(buffer.copy(), lots.copy())
+        filled.partial_fit(buffer, lots)
+    np.testing.assert_array_equal(fresh.coef_, filled.coef_)
+
+
+def test_a_large_lot_after_single_rows_is_learned_to_its_last_row():
+    rows = np.random.default_rng(0).normal(size=(1240, 3))
+    ends = []
+    for sign in (1.0, -1.0):
+        targets = rows @ [1.0, 2.0, 3.0]
+        targets[-100:] *= sign
+        stream = DescentRegressor(random_state=0)
+        for i in range(40):
+            stream.partial_fit(rows[i : i + 1], targets[i : i + 1])
+        ends.append(stream.partial_fit(rows[40:], targets[40:]).coef_)
+    assert np.abs(ends[0] - ends[1]).max() > 0.01
+
+
 def test_sparse_rows_that_come_a_few_at_a_time():
     stream, table = DescentClassifier(random_state=0), sparse.csr_matrix(X)
     for start in range(0, 96, 8):

@@ -239,3 +239,27 @@ def test_a_closure_without_a_loss_is_named_at_the_first_step(value, words: str):
     x.grad = torch.ones(2)
     with pytest.raises(ArgumentError, match=words):
         Descent([x]).step(lambda: value)
+
+
+def test_gradients_may_be_zeroed_outside_of_the_closure(early):
+    inside, outside = Task(), Task()
+    inside.run(0, END + 3)
+    for step in range(END + 3):
+
+        def closure(step=step):
+            loss = outside.loss(step)
+            loss.backward()
+            return loss
+
+        outside.optimizer.zero_grad()
+        outside.optimizer.step(closure)
+    assert outside.optimizer.findings == inside.optimizer.findings
+    assert same(inside, outside)
+
+
+def test_a_lane_without_finite_losses_is_left():
+    trial = Trial(1, Lane([], {}), [[], []])
+    trial.losses = [[float("nan")] * LOOKS, [1.0] * LOOKS]
+    assert trial.better
+    trial.losses.reverse()
+    assert not trial.better

@@ -46,6 +46,13 @@ def test_with_batches_it_learns_and_goes_on_bit_for_bit(size, tmp_path):
     np.testing.assert_array_equal(rest.history.loss, whole.history.loss)
 
 
+def test_a_loss_that_is_near_zero_by_chance_is_left_as_it_is():
+    result = minimize(lambda x: jnp.sum(x) + jnp.sum(x**2), jnp.full(3, 1e-20))
+    assert result.reason == "converged"
+    np.testing.assert_allclose(result.params, -0.5, rtol=1e-5)
+    assert "unit" not in [f.kind for f in result.findings]
+
+
 def test_a_power_of_two_changes_no_bit():
     def rosenbrock(x):
         return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2

@@ -104,7 +104,7 @@ def at_rest(
     resolution = max(10 * surface.eps * abs(f), shift)
     step = float(np.linalg.norm(model.step))
     tiny = norm <= max(1e-8, 8 * surface.eps) * largest and step <= _SHORT * surface.scale
-    there = model.solved and bool((np.abs(model.step) <= _units(surface)).all())
+    there = model.solved and bool((np.abs(model.step) <= 4 * surface.eps * np.abs(surface.x)).all())
     zero = norm <= 3 * noise or (model.solved and model.decrease <= resolution) or there or tiny
     spent = surface.spent - before
     found = Stationarity(norm, noise, largest, model.decrease, resolution, step, model.solved, zero, spent)

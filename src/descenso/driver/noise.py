@@ -6,7 +6,7 @@
 Batches of b rows need (1 + B / b) times the fewest steps and (1 + b / B) times the fewest rows. So b = B / 4 costs a
 quarter more rows than the smallest batches, for a fraction of their steps. Batches larger than the number of rows asks
 for are taken where B says so. Smaller ones never: far from the minimum B is small, it grows on the way there, and no
-table was learned better by them (docs/findings.md). Nor where epochs are counted.
+table was learned better by them (docs/findings.md). Nor where epochs or seconds are counted.
 
 Source: McCandlish et al. 2018, arXiv:1812.06162, equation 2.11 and appendix A.1.
 """
@@ -33,6 +33,8 @@ def choose_first(run: Run) -> None:
         return
     squares, sums, total, scale = np.empty(0), np.empty(0), None, None
     for count in counts:
+        if run.spending.halted:
+            return
         more, longer, total = engine.gradients(run.state.params, len(squares), count - len(squares), total)
         run.spending.probes += len(more)
         squares, sums = np.append(squares, more), np.append(sums, longer)
@@ -75,8 +77,8 @@ def noise_scale(squares: np.ndarray, sums: np.ndarray, rows: int) -> float | Non
 
 
 def _affordable(run: Run, count: int) -> bool:
-    if run.spending.budget.epochs is not None:
-        return False  # rows are what is short: the smallest batches make the most of them
+    if run.spending.budget.epochs is not None or run.spending.budget.seconds is not None:
+        return False  # rows are short, of which the smallest batches make the most; or time is
     limits = (run.ready.steps, run.spending.budget.gradients)
     enough = count * (run.engine.batch_size or 0) <= run.engine.rows  # so that no row is in two batches
     return enough and all(limit is None or limit * _SHARE >= count for limit in limits)

@@ -18,7 +18,7 @@ from descenso.data.stream import Stream
 from descenso.engine.bounds import Bounds
 from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
 from descenso.engine.compile_cache import Remembered
-from descenso.engine.evaluate import batch_losses, gather, mean_aux, mean_loss
+from descenso.engine.evaluate import batch_losses, full_gradient, gather, mean_aux, mean_loss
 from descenso.engine.objective import Objective, Trace
 from descenso.engine.tree import is_wide
 
@@ -253,19 +253,36 @@ class Engine:
         `before` is the sum of those before `first`.
         """
         assert self.batch_size is not None
-        start, rows = first * self.batch_size, count * self.batch_size
-        if self.stream is not None:
-            data = (*self.stream.judged(self.seed, start, rows, "noise"), *self.data)
-            order = np.arange(rows, dtype=np.int32)
-        else:
-            data, order = self.data, Order(self.rows, self.seed, "noise").take(start, rows)
         total, found = zeros(leaves, jnp) if before is None else before, []
-        for n, part in enumerate(order.reshape(count, -1)):
-            # one by one: convolutions are slow inside a loop
-            total, *squares = self.programs.gradient(leaves, total, data, part, key_data(2, first + n))
-            found.append(squares)
+        # streamed rows take memory: no more of them at once than one chunk has
+        together = count if self.stream is None else min(count, self.longest)
+        for begin in range(first, first + count, together):
+            some = min(together, first + count - begin)
+            start, rows = begin * self.batch_size, some * self.batch_size
+            if self.stream is not None:
+                data = (*self.stream.judged(self.seed, start, rows, "noise"), *self.data)
+                order = np.arange(rows, dtype=np.int32)
+            else:
+                data, order = self.data, Order(self.rows, self.seed, "noise").take(start, rows)
+            for n, part in enumerate(order.reshape(some, -1)):
+                # one by one: convolutions are slow inside a loop
+                total, *squares = self.programs.gradient(leaves, total, data, part, key_data(2, begin + n))
+                found.append(squares)
         squares, sums = np.asarray(found, np.float64).T
         return squares, sums, total
+
+    def steepest(self, leaves: Leaves) -> float:
+        """The largest absolute entry of the gradient of the first batch."""
+        data, order = self._rows(0, 1)
+
+        def largest(leaves, data, rows, key):
+            if self.batch_size is None:
+                grads = full_gradient(self.objective, leaves, data, as_key(key)).grads
+            else:
+                grads = jax.grad(self.objective.value)(leaves, gather(self.objective, data, rows), as_key(key))
+            return jnp.stack([jnp.abs(widen(g, jnp)).max() for g in grads if g.size]).max()
+
+        return float(jax.jit(largest)(leaves, data, order[: self.batch_size], key_data(0, 0)))
 
     def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
         rows = self.batch_size or self.rows

@@ -79,7 +79,8 @@ def gone_on(
     """
     early = None if before is None else before.early
     if before is None and len(w) < _SMALL:
-        early = Early(X, target, w, 1, len(w), start)
+        # copies: a caller may fill the same arrays again for the next lot
+        early = Early(X.copy(), replace(target, values=np.array(target.values)), np.array(w), 1, len(w), start)
     elif early is not None:
         early = early.with_more(X, target, w, s.family)
     if early is None or not early.doubled:

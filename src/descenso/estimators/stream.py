@@ -114,7 +114,7 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, 
     """
     size = lot or stream.batch
     if lot:
-        X, target, w = _repeated(X, target, w, lot * _AGAIN)
+        X, target, w = _repeated(X, target, w, lot * max(_AGAIN, -(-len(w) // lot)))
     table = _table(stream, X, size)
     loss = _loss(stream, target, s, table)
     batch = size if isinstance(table, Dense) else 1
@@ -150,7 +150,7 @@ def _loss(stream: Stream, target: Target, s: Settings, table: Dense | Packed) ->
 
 
 def _repeated(X: Any, target: Target, w: np.ndarray, count: int) -> tuple[Any, Target, np.ndarray]:
-    """So many rows: these again and again, or the first of them, all of the same weight together."""
+    """So many rows, at least all: these again and again, all of the same weight together."""
     at = np.arange(count) % len(w)
     times = np.bincount(at, minlength=len(w))
     return X[at], replace(target, values=target.values[at]), (w / np.maximum(times, 1))[at]

@@ -116,6 +116,8 @@ class Walk:
             if not np.array_equal(answer, self.at.x):
                 if (ended := self.accept(seen.get(answer.tobytes()) or self.f.at(answer))) is not None:
                     return ended
+                if not np.array_equal(self.at.x, answer):
+                    return None  # it stands elsewhere now: the method begins anew from there
                 seen = {answer.tobytes(): self.at}
             if getattr(state, "stalled", False):
                 return self._stalled()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -88,8 +89,7 @@ class Descent(Optimizer):
         trial = forks.trial
         if trial is not None:
             (self._try if trial.made < trial.length else self._compare)(trial, closure)
-        loss = Optimizer._advance(self, closure)
-        _checked(loss)
+        loss = Optimizer._advance(self, lambda: _checked(closure()))
         forks.steps += 1
         if trial is not None:
             self._after(trial)
@@ -125,7 +125,8 @@ class Descent(Optimizer):
         self._swap(trial)
         kept, self._forks.factor = self._forks.factor, self._forks.factor * LESS
         try:
-            Optimizer._advance(self, closure)
+            with _gradients_kept(self._params()):
+                Optimizer._advance(self, closure)
             trial.follow(1, self._params())
         finally:
             self._forks.factor = kept
@@ -139,7 +140,7 @@ class Descent(Optimizer):
         try:
             for mean in trial.means:
                 torch._foreach_copy_(params, mean)
-                with torch.enable_grad():
+                with torch.enable_grad(), _gradients_kept(params):
                     losses.append(torch.as_tensor(_checked(closure())).item())
         finally:
             torch._foreach_copy_(params, point)
@@ -156,6 +157,17 @@ class Descent(Optimizer):
             if self._forks.decide():
                 self._swap(trial)
             self.__dict__.pop("_resting", None)
+
+
+@contextmanager
+def _gradients_kept(params: list[Tensor]) -> Iterator[None]:
+    """A closure called once more leaves no gradient behind, whoever zeroes them."""
+    kept = [None if p.grad is None else p.grad.clone() for p in params]
+    try:
+        yield
+    finally:
+        for p, grad in zip(params, kept, strict=True):
+            p.grad = grad
 
 
 def _several_processes() -> bool:

@@ -76,6 +76,8 @@ class Trial:
     @property
     def better(self) -> bool:
         """Whether the other lane's losses are lower on average, by more than the standard error of the difference."""
+        if not all(map(isfinite, self.losses[0])):
+            return all(map(isfinite, self.losses[1]))
         pairs = [other - here for here, other in zip(*self.losses, strict=True)]
         mean = sum(pairs) / len(pairs)
         if not isfinite(mean):
