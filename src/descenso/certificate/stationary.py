@@ -113,19 +113,14 @@ def at_rest(
 
 def _noise(surface: Surface, g: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """The noise of the gradient, and how much of the loss lies within 3/2 rounding units of the params."""
-    d = _units(surface) * rng.standard_normal((_POINTS, surface.n))
+    typical = np.sqrt(np.mean(surface.x**2)) or 1.0
+    d = 4 * surface.eps * np.maximum(np.abs(surface.x), typical) * rng.standard_normal((_POINTS, surface.n))
     points = surface.rounded(surface.x + d)
     d = points - surface.x
     curved = surface.products(d)
     left = np.linalg.norm(surface.gradients(points) - g - curved, axis=1)
     within = np.abs(np.sum(d * curved, axis=1)) / 2 * (1.5 / 4) ** 2
     return _median(left), _median(within)
-
-
-def _units(surface: Surface) -> np.ndarray:
-    """Four rounding units of each param, or of a typical one where it is smaller: (n,)."""
-    typical = np.sqrt(np.mean(surface.x**2)) or 1.0
-    return 4 * surface.eps * np.maximum(np.abs(surface.x), typical)
 
 
 def _median(values: np.ndarray) -> float:

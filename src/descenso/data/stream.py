@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from descenso._errors import DataError
+from descenso.data.aligned import aligned
 from descenso.data.batches import Order, words
 from descenso.data.source import narrow
 from descenso.data.windows import Place, Windows
@@ -21,7 +22,6 @@ CHUNK_BYTES = 1 << 23  # of the rows handed to one compiled call
 _MOST_PERMUTED = 1 << 22  # rows up to which judging draws them without putting any back, as it does in memory
 _MEASURED, _RUN = 1 << 18, 1 << 10  # rows that a loss is measured on, in runs spread over all
 _HELD = 2  # windows that are kept: the one that is read from, and the next
-_ALIGNED = 64  # bytes
 _PARTS = 4  # of the memory: these, one that is just being let go, and the rows that are handed on
 
 Rows = tuple[np.ndarray, ...]
@@ -138,7 +138,7 @@ class Stream:
 
     def _space(self, count: int) -> Rows:
         """Room for so many rows."""
-        return tuple(_aligned((count, *a.shape[1:]), np.dtype(a.dtype)) for a in self.arrays)
+        return tuple(aligned((count, *a.shape[1:]), a.dtype) for a in self.arrays)
 
     def _gather(self, order: Windows, start: int, out: Rows) -> Rows:
         count, done = len(out[0]), 0
@@ -227,14 +227,6 @@ class Stream:
             narrow(a, name) if a.dtype.kind in "iuf" and a.dtype.itemsize > 4 else a
             for a, name in zip(rows, self.names, strict=True)
         )
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array at an address that XLA computes on as it is: any other it would copy at every call."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    memory = np.empty(size + _ALIGNED, np.uint8)
-    first = -memory.ctypes.data % _ALIGNED
-    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 def _over(ahead: Future) -> bool:

@@ -104,34 +104,28 @@ class Values:
 
     def check_finite(self) -> None:
         """Refuse infinite numbers."""
-        if self.at_infinite is None:
-            return
-        file, row, example = self.at_infinite
-        raise DataError(
-            f"{file}: column {self.name!r} holds {example} at data row {row:,} ({self.infinite:,} such values). "
-            "Every number must be finite.",
-            hint="write an unknown value as an empty field, or give it a large number that means something",
-            file=file,
-            column=self.name,
-            row=row,
-            count=self.infinite,
-            example=example,
-        )
+        needed = "Every number must be finite."
+        hint = "write an unknown value as an empty field, or give it a large number that means something"
+        self._refuse(self.at_infinite, self.infinite, needed, hint)
 
     def check_within(self) -> None:
         """Refuse numbers that are not within."""
-        if self.at_far is None:
-            return
-        file, row, example = self.at_far
         low, high = self.within
+        needed = f"It must lie from {low:.3g} to {high:.3g}, beyond which 32-bit floats overflow."
+        self._refuse(self.at_far, self.far, needed, "write an unknown value as an empty field")
+
+    def _refuse(self, first: Place | None, count: int, needed: str, hint: str) -> None:
+        """Raise where there are such values: their number, and the first of them."""
+        if first is None:
+            return
+        file, row, example = first
         raise DataError(
-            f"{file}: column {self.name!r} holds {example} at data row {row:,} ({self.far:,} such values). "
-            f"It must lie from {low:.3g} to {high:.3g}, beyond which 32-bit floats overflow.",
-            hint="write an unknown value as an empty field",
+            f"{file}: column {self.name!r} holds {example} at data row {row:,} ({count:,} such values). {needed}",
+            hint=hint,
             file=file,
             column=self.name,
             row=row,
-            count=self.far,
+            count=count,
             example=example,
         )
 

@@ -50,13 +50,8 @@ def choose_first(run: Run) -> None:
     told = Finding("batch_size", 0, f"batches of {larger:,} of {engine.rows:,} rows: {why}")
     run.findings = [told if f.kind == "batch_size" else f for f in run.findings]
     if larger > rows:
-        first_of(run, larger)
-
-
-def first_of(run: Run, rows: int) -> None:
-    """Batches of `rows` rows from the start."""
-    resize(run, rows, (0, 0))
-    run.state = run.engine.start(run.state.params)
+        resize(run, larger, run.engine.origin)
+        run.state = run.engine.start(run.state.params)
 
 
 def noise_scale(squares: np.ndarray, sums: np.ndarray, rows: int) -> float | None:

@@ -11,7 +11,6 @@ from descenso.checkpoint.keeper import Keeper
 from descenso.checkpoint.snapshot import Points, Snapshot, remembered, remind
 from descenso.driver.growth import resize
 from descenso.driver.interrupt import TERMINATED
-from descenso.driver.noise import first_of
 from descenso.driver.run import Run
 from descenso.driver.units import take_unit
 from descenso.engine.chunk import RunState
@@ -45,10 +44,7 @@ def keep(run: Run, keeper: Keeper, ended: Ended | None = None) -> None:
 def like(run: Run, numbers: dict[str, Any]) -> RunState:
     """A state of the form that a checkpoint with these numbers holds: the method may have been changed by then."""
     rows, step, position = numbers.get("batch", [run.engine.batch_size, 0, 0])
-    if rows is not None and not step:
-        first_of(run, rows)
-    else:
-        resize(run, rows, (step, position))
+    resize(run, rows, (step, position))
     ladder = run.ladder
     if ladder and (numbers["watchers"].get("ladder") or {}).get("rung"):
         remind(ladder, numbers["watchers"]["ladder"])

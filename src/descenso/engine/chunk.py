@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from descenso._namespace import all_finite, step_if_finite
-from descenso._types import Evaluation, Leaves, Method, State
-from descenso.engine.evaluate import full_gradient, gather
+from descenso._types import Leaves, Method, State
+from descenso.engine.evaluate import full_gradient, gradient_on
 from descenso.engine.objective import Objective
 
 CELLS = 256
@@ -47,17 +47,14 @@ def as_key(words: jax.Array | np.ndarray) -> jax.Array:
     return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
 
 
-def step_of(objective: Objective, method: Method, batch_size: int | None) -> Callable:
+def step_of(objective: Objective, method: Method) -> Callable:
     """One step: (params, method state, scale, key, data, rows) -> (params, method state, summands).
 
-    `rows` are the row numbers of the batch; `batch_size` None takes all rows, a block at a time.
+    `rows` are the row numbers of the batch; None takes all rows, a block at a time.
     """
 
     def step(params, state, scale, key, data, rows):
-        if batch_size is None:
-            evaluation = full_gradient(objective, params, data, key)
-        else:
-            evaluation = Evaluation(*jax.value_and_grad(objective.value)(params, gather(objective, data, rows), key))
+        evaluation = gradient_on(objective, params, data, rows, key)
         extra = {}
         if getattr(method, "needs_product", False):
             extra["product"] = lambda v: _product(objective, params, data, key, v)

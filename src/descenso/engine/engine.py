@@ -5,60 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descenso._namespace import dot, widen, zeros
+from descenso._namespace import widen, zeros
 from descenso._types import Leaves, Method
 from descenso.data.batches import Order
 from descenso.data.stream import Stream
 from descenso.engine.bounds import Bounds
-from descenso.engine.chunk import CELLS, RunState, as_key, looped, no_sums, step_of, stepped
+from descenso.engine.chunk import CELLS, RunState, as_key, no_sums
 from descenso.engine.compile_cache import Remembered
-from descenso.engine.evaluate import batch_losses, full_gradient, gather, mean_aux, mean_loss
+from descenso.engine.evaluate import gradient_on
 from descenso.engine.objective import Objective, Trace
+from descenso.engine.programs import Programs, programs
 from descenso.engine.tree import is_wide
 
 _remembered = Remembered()
 _POSITIONS = 1 << 18  # row numbers handed to one chunk: 1 MB
 _DRAWS = 64  # of a loss that takes a key and no data, where its mean is asked for
-
-
-class Programs(NamedTuple):
-    """Compiled functions; see `engine.chunk` and `engine.evaluate`."""
-
-    init: Callable
-    chunk: Callable
-    mean_loss: Callable
-    batch_losses: Callable
-    aux: Callable
-    gradient: Callable
-
-
-def _programs(objective: Objective, method: Method, batch_size: int | None, stepwise: bool) -> Programs:
-    step = step_of(objective, method, batch_size)
-    loop = (stepped if stepwise else looped)(step, batch_size)
-
-    def mean(leaves, data, key):
-        return mean_loss(objective, leaves, data, as_key(key))
-
-    def batches(leaves, data, order, size, key):
-        return batch_losses(objective, leaves, data, order, size, as_key(key))
-
-    def aux(leaves, data, key):
-        return mean_aux(objective, leaves, data, as_key(key))
-
-    def gradient(leaves, total, data, rows, key):
-        g = jax.grad(objective.value)(leaves, gather(objective, data, rows), as_key(key))
-        total = tuple(t + widen(x, jnp) for t, x in zip(total, g, strict=True))
-        return total, dot(g, g, jnp), dot(total, total, jnp)
-
-    # compiled whole: op by op, init would be a dozen small compilations
-    init = jax.jit(lambda leaves: method.init(leaves, xp=jnp))
-    return Programs(init, loop, jax.jit(mean), jax.jit(batches, static_argnums=3), jax.jit(aux), jax.jit(gradient))
 
 
 def key_data(high: int, low: int) -> np.ndarray:
@@ -99,8 +66,8 @@ class Engine:
     def __post_init__(self):
         stepwise = self.trace.convolves and jax.default_backend() == "cpu"
         key = (self.objective, self.method, self.batch_size, stepwise, is_wide())
-        programs = _remembered.get(key, self.trace, lambda: _programs(*key[:4]))
-        object.__setattr__(self, "programs", programs)  # derived from the fields, and needed at every chunk
+        found = _remembered.get(key, self.trace, lambda: programs(*key[:4]))
+        object.__setattr__(self, "programs", found)  # derived from the fields, and needed at every chunk
 
     def start(self, leaves: Leaves) -> RunState:
         """The state before the first step."""
@@ -258,12 +225,7 @@ class Engine:
         together = count if self.stream is None else min(count, self.longest)
         for begin in range(first, first + count, together):
             some = min(together, first + count - begin)
-            start, rows = begin * self.batch_size, some * self.batch_size
-            if self.stream is not None:
-                data = (*self.stream.judged(self.seed, start, rows, "noise"), *self.data)
-                order = np.arange(rows, dtype=np.int32)
-            else:
-                data, order = self.data, Order(self.rows, self.seed, "noise").take(start, rows)
+            data, order = self._drawn(begin * self.batch_size, some * self.batch_size, "noise")
             for n, part in enumerate(order.reshape(some, -1)):
                 # one by one: convolutions are slow inside a loop
                 total, *squares = self.programs.gradient(leaves, total, data, part, key_data(2, begin + n))
@@ -276,23 +238,22 @@ class Engine:
         data, order = self._rows(0, 1)
 
         def largest(leaves, data, rows, key):
-            if self.batch_size is None:
-                grads = full_gradient(self.objective, leaves, data, as_key(key)).grads
-            else:
-                grads = jax.grad(self.objective.value)(leaves, gather(self.objective, data, rows), as_key(key))
+            grads = gradient_on(self.objective, leaves, data, rows, as_key(key)).grads
             return jnp.stack([jnp.abs(widen(g, jnp)).max() for g in grads if g.size]).max()
 
-        return float(jax.jit(largest)(leaves, data, order[: self.batch_size], key_data(0, 0)))
+        rows = None if self.batch_size is None else order[: self.batch_size]
+        return float(jax.jit(largest)(leaves, data, rows, key_data(0, 0)))
 
     def _losses(self, leaves: Leaves, first: int, count: int, purpose: str) -> np.ndarray:
         rows = self.batch_size or self.rows
-        first, count = first * rows, count * rows
-        if self.stream is not None:
-            data = (*self.stream.judged(self.seed, first, count, purpose), *self.data)
-            order = np.arange(count, dtype=np.int32)
-        else:
-            data, order = self.data, Order(self.rows, self.seed, purpose).take(first, count)
+        data, order = self._drawn(first * rows, count * rows, purpose)
         return np.asarray(self.programs.batch_losses(leaves, data, order, rows, key_data(1, 0)))
+
+    def _drawn(self, first: int, count: int, purpose: str) -> tuple[Leaves, np.ndarray]:
+        """The data of `count` rows from the `first` on of an order of its own, and which rows of it they are."""
+        if self.stream is not None:
+            return (*self.stream.judged(self.seed, first, count, purpose), *self.data), np.arange(count, dtype=np.int32)
+        return self.data, Order(self.rows, self.seed, purpose).take(first, count)
 
 
 def _over(stream: Stream, f: Callable[[Leaves], Any]) -> Any:

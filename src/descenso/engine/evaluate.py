@@ -77,6 +77,15 @@ def full_gradient(objective: Objective, leaves: Leaves, data: Leaves, key: jax.A
     return Evaluation(*over_blocks(lambda part: grad(leaves, part + own, key), rows))
 
 
+def gradient_on(
+    objective: Objective, leaves: Leaves, data: Leaves, rows: jax.Array | None, key: jax.Array
+) -> Evaluation:
+    """Loss and gradient on these rows of the data; None takes all of them, accumulated over blocks."""
+    if rows is None:
+        return full_gradient(objective, leaves, data, key)
+    return Evaluation(*jax.value_and_grad(objective.value)(leaves, gather(objective, data, rows), key))
+
+
 def batch_losses(objective: Objective, leaves: Leaves, data: Leaves, order: jax.Array, size: int, key: jax.Array):
     """The losses at `leaves` of the batches that `order` holds end to end: shape (len(order) // size,)."""
     batches = order.reshape(-1, size)

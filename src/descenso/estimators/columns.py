@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from descenso._errors import DataError
+from descenso.data.aligned import aligned
 
 _CHUNK = 1 << 22  # values looked at together
 
@@ -107,20 +108,12 @@ def standardised(
     X: np.ndarray, center: np.ndarray, scale: np.ndarray, shape: tuple[int, int], dtype: Any
 ) -> np.ndarray:
     """(X - center) / scale in the corner of zeros of `shape`: rows and columns of zeros change no answer."""
-    out = aligned_zeros(shape, dtype)
+    out = aligned(shape, dtype, np.zeros)
     rows = max(1, _CHUNK // max(1, X.shape[1]))
     for start in range(0, len(X), rows):
         part = X[start : start + rows]
         out[start : start + len(part), : X.shape[1]] = (part - center) / scale
     return out
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros that begin at a multiple of 64 bytes: JAX on a CPU then takes the array as it is, without a copy."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def bucket(n: int, finest: int = 4) -> int:

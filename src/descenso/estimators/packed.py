@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from descenso.estimators.columns import aligned_zeros, bucket, power_of_four
+from descenso.data.aligned import aligned
+from descenso.estimators.columns import bucket, power_of_four
 from descenso.estimators.objective import coefficients
 
 _ROWS = 32  # of a pack, where every step sees all packs: the engine takes 256 of them at a time
@@ -98,8 +99,8 @@ def packed(
     if entries is None:
         entries = _rounded(max(_LEAST_ENTRIES, longest, int((total[ends] - total[starts]).max())), _ENTRIES)
     shape = (_rounded(max(_LEAST_PACKS, len(ends)), _PACKS) if whole else len(ends), entries)
-    at, value = aligned_zeros(shape, np.int32), aligned_zeros(shape, dtype)
-    row = aligned_zeros(shape, np.uint8 if rows <= 256 else np.int32)
+    at, value = aligned(shape, np.int32, np.zeros), aligned(shape, dtype, np.zeros)
+    row = aligned(shape, np.uint8 if rows <= 256 else np.int32, np.zeros)
     row += row.dtype.type(rows - 1)
     slot = np.empty(n, np.int64)
     for k, (a, b) in enumerate(zip(starts, ends, strict=True)):

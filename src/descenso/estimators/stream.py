@@ -153,7 +153,7 @@ def _repeated(X: Any, target: Target, w: np.ndarray, count: int) -> tuple[Any, T
     """So many rows, at least all: these again and again, all of the same weight together."""
     at = np.arange(count) % len(w)
     times = np.bincount(at, minlength=len(w))
-    return X[at], replace(target, values=target.values[at]), (w / np.maximum(times, 1))[at]
+    return X[at], replace(target, values=target.values[at]), (w / times)[at]
 
 
 def _table(stream: Stream, X: Any, batch: int) -> Dense | Packed:

@@ -11,6 +11,7 @@ from descenso._namespace import norm, widen
 from descenso._types import Evaluation, Info, Leaves, Method, Namespace, Scalar, State
 from descenso.averaging.between import Between
 from descenso.methods.freeze import Freeze
+from descenso.methods.wrapped import text
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Projected:
 
     method: Method
     box: Between
+    text = property(text)
 
     def init(self, params: Leaves, *, xp: Namespace) -> State:
         return self.method.init(params, xp=xp)
@@ -45,12 +47,6 @@ class Projected:
         beyond = tuple(x - widen(g, xp) for x, g in zip(now, evaluation.grads, strict=True))
         rest = tuple(x - y for x, y in zip(now, self.box.project(beyond, xp=xp), strict=True))
         return self.box.project(moved, xp=xp), state, info._replace(grad_norm=norm(rest, xp))
-
-    @property
-    def text(self) -> Any:
-        """What a method computes that hides it in functions, for the identity of a checkpoint."""
-        inner: Any = self.method
-        return inner.text
 
     def eval_params(self, params: Leaves, state: State) -> Leaves:
         return self.method.eval_params(params, state)

@@ -7,7 +7,7 @@ from typing import Any
 
 from descenso._namespace import cast
 from descenso._types import Evaluation, Info, Leaves, Method, Namespace, Scalar, State
-from descenso.methods.wrapped import is_line_search, needs_product
+from descenso.methods.wrapped import is_line_search, needs_product, text
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class InUnits:
 
     line_search = property(is_line_search)
     needs_product = property(needs_product)
+    text = property(text)
 
     def init(self, params: Leaves, *, xp: Namespace) -> State:
         return self.method.init(params, xp=xp)
@@ -43,12 +44,6 @@ class InUnits:
         params, state, info = self.method.step(shown, params, state, scale=scale, xp=xp, **extra)
         loss, norm = (cast(n / self.unit, n, xp) for n in (info.loss, info.grad_norm))
         return params, state, info._replace(loss=loss, grad_norm=norm)
-
-    @property
-    def text(self) -> Any:
-        """What a method computes that hides it in functions, for the identity of a checkpoint."""
-        inner: Any = self.method
-        return inner.text
 
     def eval_params(self, params: Leaves, state: State) -> Leaves:
         return self.method.eval_params(params, state)

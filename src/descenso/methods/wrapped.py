@@ -28,6 +28,11 @@ def needs_product(self: Any) -> bool:
     return getattr(self.method, "needs_product", False)
 
 
+def text(self: Any) -> Any:
+    """What the method inside computes that hides it in functions, for the identity of a checkpoint."""
+    return self.method.text
+
+
 def refuse_line_search(owner: Any) -> None:
     """Raise ArgumentError if the method inside is a line search, which must see the gradient of the loss itself."""
     if is_line_search(owner):
