@@ -269,3 +269,35 @@ def test_a_sparse_gradient_is_refused():
     words(torch.tensor([1])).sum().backward()
     with pytest.raises(ArgumentError, match="sparse"):
         optimizer.step()
+
+
+def test_what_has_no_gradient_is_not_decayed():
+    model, unused = perceptron(), nn.Parameter(torch.ones(3))
+    model[0].requires_grad_(False)
+    start = copy.deepcopy(model[0])
+    optimizer = Descent([*model.parameters(), unused], weight_decay=0.1)
+    train(model, optimizer, 3)
+    assert same(model[0], start)
+    assert torch.equal(unused, torch.ones(3))
+    with optimizer.evaluation():
+        assert same(model[0], start)
+
+
+def test_a_group_may_be_empty():
+    model = perceptron()
+    optimizer = Descent([{"params": []}, {"params": model.parameters()}])
+    before = loss_of(model).item()
+    train(model, optimizer, 10)
+    assert answer_of(model, optimizer) < before
+
+
+def test_no_step_is_made_after_an_evaluation_within_another():
+    model = perceptron()
+    optimizer = Descent(model.parameters())
+    train(model, optimizer, 2)
+    with optimizer.evaluation():
+        with optimizer.evaluation():
+            pass
+        with pytest.raises(ArgumentError, match="inside `evaluation"):
+            optimizer.step()
+    train(model, optimizer, 1)

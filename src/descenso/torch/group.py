@@ -101,9 +101,10 @@ class Entrywise:
 
 @dataclass
 class Whole:
-    """Steps all params at once; one without a gradient counts as having the gradient 0.
+    """Steps all params at once; one without a gradient counts as having the gradient 0, and is left alone as in torch.
 
-    A method that has a `skip` makes it in place of a step where a gradient is not finite.
+    A line search moves it too, since the loss that it has seen is that of all params. A method that has a `skip` makes
+    it in place of a step where a gradient is not finite.
     """
 
     nested: State = ()
@@ -124,16 +125,20 @@ class Whole:
             moved, self.nested = skip(leaves, self.nested, xp=torch)
         else:
             moved, self.nested = advance(method, Evaluation(loss, grads), leaves, self.nested, scale=scale, xp=torch)
-        torch._foreach_copy_(list(leaves), list(moved))
+        searches = getattr(method, "line_search", False)
+        moving = [i for i, g in enumerate(given) if searches or g is not None]
+        if moving:
+            torch._foreach_copy_([leaves[i] for i in moving], [moved[i] for i in moving])
         states[params[0]] = self.kept = flat(self.nested)
 
     def answer(self, method: Method, params: list[Tensor], states: States) -> list[Tensor]:
-        """The point that the method gives as its answer."""
+        """The point that the method gives as its answer, a param that is frozen as it is."""
         if not states.get(params[0]):
             return params
         leaves = tuple(p.detach() for p in params)
         state = filled(method.init(leaves, xp=torch), states[params[0]])
-        return [a.reshape(p.shape) for a, p in zip(method.eval_params(leaves, state), params, strict=True)]
+        answer = zip(method.eval_params(leaves, state), params, strict=True)
+        return [a.reshape(p.shape) if p.requires_grad else p for a, p in answer]
 
 
 def _finite(grads: tuple[Tensor, ...]) -> bool:

@@ -98,7 +98,8 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for index, group in enumerate(self.param_groups):
-            self._step(index, group, loss)
+            if group["params"]:
+                self._step(index, group, loss)
         return loss
 
     def _step(self, index: int, group: dict[str, Any], loss: Any) -> None:
@@ -129,9 +130,13 @@ class Optimizer(torch.optim.Optimizer):
 
         The answer of a method that averages is its average, of a line search the last accepted point.
         """
+        groups, outer = (
+            [g for g in enumerate(self.param_groups) if g[1]["params"]],
+            self.__dict__.get("_showing", False),
+        )
         with torch.no_grad():
-            before = [[p.clone() for p in group["params"]] for group in self.param_groups]
-            for index, group in enumerate(self.param_groups):
+            before = [[p.clone() for p in group["params"]] for _, group in groups]
+            for index, group in groups:
                 method = method_of(group)
                 answer = self._stepper(index, group, method).answer(method, group["params"], self.state)
                 torch._foreach_copy_(group["params"], answer)
@@ -139,9 +144,9 @@ class Optimizer(torch.optim.Optimizer):
         try:
             yield
         finally:
-            self.__dict__["_showing"] = False
+            self.__dict__["_showing"] = outer
             with torch.no_grad():
-                for group, values in zip(self.param_groups, before, strict=True):
+                for (_, group), values in zip(groups, before, strict=True):
                     torch._foreach_copy_(group["params"], values)
 
     def state_dict(self) -> dict[str, Any]:
