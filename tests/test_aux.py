@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -67,3 +68,18 @@ def test_the_first_of_the_pair_must_be_one_number():
 def test_an_aux_for_each_row_is_refused_before_the_first_step():
     with pytest.raises(LossShapeError, match=r"`aux\['rows'\]` has shape \(32,\) on 32 rows and \(64,\) on 64"):
         minimize(lambda w, b: (square(w, b), {"rows": b[1]}), np.zeros(3), DATA, has_aux=True, batch_size=32)
+
+
+def test_a_loss_with_a_key_may_have_one():
+    def loss(w, batch, key):
+        kept = jax.random.bernoulli(key, 0.5, batch[0].shape)
+        return square(w, (batch[0] * kept, batch[1])), {"mean": batch[0].mean(0)}
+
+    budget = Budget(steps=2)
+    result = minimize(loss, np.zeros(3, np.float32), DATA, has_aux=True, batch_size=32, budget=budget, method="adam")
+    np.testing.assert_allclose(result.aux["mean"], X.mean(0), rtol=1e-4)
+
+
+def test_an_aux_that_holds_no_array_is_refused():
+    with pytest.raises(LossShapeError, match=r"`aux\['name'\]` is a str\. It must hold arrays or numbers\."):
+        minimize(lambda w: (jnp.sum(w**2), {"name": "w"}), np.zeros(3), has_aux=True)

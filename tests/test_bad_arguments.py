@@ -57,6 +57,22 @@ calls = iter(range(10**6))
 CASES = {
     # the loss
     "loss is no function": (lambda: go(3), ArgumentError, "`loss` is a int.*function of params"),
+    "loss without data that takes a batch": (
+        lambda: without_data(linear),
+        ArgumentError,
+        r"cannot be called as `loss\(params\)`: missing a required argument: 'batch'.*hint: pass `data`",
+    ),
+    "loss with data that takes none": (
+        lambda: go(bowl),
+        ArgumentError,
+        r"cannot be called as `loss\(params, batch\)`: too many.*hint: let it take a batch.*or leave `data` out",
+    ),
+    "loss that takes a key by another name": (
+        lambda: go(lambda p, b, rng: linear(p, b)),
+        ArgumentError,
+        r"missing a required argument: 'rng'.*hint: a parameter for random numbers is called `key`",
+    ),
+    "loss of text": (lambda: without_data(lambda p: "low"), LossShapeError, r"`loss\(params\)` returned a str"),
     "loss of many numbers": (
         lambda: go(lambda p, b: (b[0] @ p["w"] + p["b"] - b[1]) ** 2),
         LossShapeError,

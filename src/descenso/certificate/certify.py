@@ -21,10 +21,11 @@ from descenso.certificate.within import judge_within
 from descenso.data.batches import Order
 from descenso.data.source import in_memory
 from descenso.engine.bounds import Bounds, bounds_of
+from descenso.engine.calling import check_call, takes_key
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import keep_on_disk
 from descenso.engine.engine import key_data
-from descenso.engine.objective import Objective, Trace, inspect_loss, parted, takes_key
+from descenso.engine.objective import Objective, Trace, inspect_loss, parted
 from descenso.engine.tree import flatten, is_wide, names_of
 
 _FULL_ROWS = 20_000  # rows up to which "auto" takes the loss over all of them
@@ -199,6 +200,7 @@ def _ready(loss: Callable, params: Any, data: Any) -> _Ready:
             raise DataError("`data` holds no arrays.", hint="pass e.g. (X, y), or leave it out")
         source = in_memory(found, names, wide=is_wide())
         structure, arrays, rows = jax.tree.structure(data), tuple(jax.device_put(a) for a in source.arrays), source.rows
+    check_call(loss, batch=data is not None)
     form, own = parted(loss)
     objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own))
     first = (*(a[:1] for a in arrays), *own)

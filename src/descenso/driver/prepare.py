@@ -23,11 +23,12 @@ from descenso.driver.inputs import (
     validation_of,
 )
 from descenso.engine.bounds import Bounds, bounds_of
+from descenso.engine.calling import check_call, takes_key
 from descenso.engine.chunk import as_key
 from descenso.engine.compile_cache import keep_on_disk
 from descenso.engine.engine import Engine, key_data
 from descenso.engine.evaluate import block_rows
-from descenso.engine.objective import Objective, inspect_loss, parted, takes_key
+from descenso.engine.objective import Objective, inspect_loss, parted
 from descenso.engine.tree import Tree, flatten
 from descenso.methods.bfgs import BFGS, quasi_newton
 from descenso.methods.bounded import bounded
@@ -96,6 +97,7 @@ def prepare(
     leaves, moved = (leaves, "") if box is None else _started(box, leaves)
     stream, data, notes = stream_of(data)
     source, structure = (None, jax.tree.structure(data)) if stream else source_of(data, "data")
+    check_call(loss, batch=structure is not None)
     form, own = parted(loss)
     objective = Objective(form, tree, structure, takes_key(loss), blocked=True, own=len(own), has_aux=bool(has_aux))
     size = sum(leaf.size for leaf in leaves)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -88,14 +87,6 @@ def parted(loss: Callable) -> tuple[Callable | Parted, Leaves]:
     return Parted(structure, fixed), tuple(jnp.asarray(leaf) for leaf, kind in zip(found, kinds, strict=True) if kind)
 
 
-def takes_key(loss: Callable) -> bool:
-    """Whether `loss` has a parameter named `key`."""
-    try:
-        return "key" in inspect.signature(loss).parameters
-    except (TypeError, ValueError):  # built-ins without a signature
-        return False
-
-
 @dataclass(frozen=True)
 class Trace:
     """What tracing the loss showed.
@@ -154,11 +145,11 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
 
 def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> Trace:
     # a new function each time: JAX remembers the traces of one it has seen
-    again = lambda *args: objective.output(*args)  # noqa: E731, PLW0108
+    call = "loss(params)" if objective.data is None else "loss(params, batch)"
+    again = lambda *args: _of_numbers(objective.output(*args), objective.has_aux, call)  # noqa: E731
     refuse_traced((leaves, batch))
     closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
     refuse_traced(closed.consts)
-    call = "loss(params)" if objective.data is None else "loss(params, batch)"
     _check_scalar(_first(shape, call) if objective.has_aux else shape, call)
     return Trace(str(closed.jaxpr), tuple(_constants(closed)), _convolves(closed.jaxpr))
 
@@ -170,6 +161,19 @@ def refuse_traced(values: Any) -> None:
             "The descent was called inside a function that JAX transforms (jit, vmap, grad). It needs numbers.",
             hint="descenso.argmin(loss) gives the minimum as a function to be transformed",
         )
+
+
+def _of_numbers(out: Any, has_aux: bool, call: str) -> Any:
+    """What the loss returned, which JAX must know as numbers."""
+    for path, leaf in jax.tree.leaves_with_path(out):
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+            kind = type(leaf).__name__
+            if has_aux and len(path) > 1:
+                raise LossShapeError(
+                    f"`aux{jax.tree_util.keystr(path[1:])}` is a {kind}. It must hold arrays or numbers."
+                )
+            raise LossShapeError(f"`{call}` returned a {kind}. It must return one number.")
+    return out
 
 
 def _first(shape: Any, call: str) -> Any:
@@ -212,7 +216,8 @@ def _check_aux(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Arr
         return
     rows, own = objective.split(batch)
     twice = tuple(jax.ShapeDtypeStruct((2 * len(a), *a.shape[1:]), a.dtype) for a in rows)
-    of = lambda part: jax.eval_shape(lambda some: objective.output(leaves, (*some, *own), key)[1], part)  # noqa: E731
+    aux = lambda some, key: objective.output(leaves, (*some, *own), key)[1]  # noqa: E731
+    of = lambda part: jax.eval_shape(aux, part, key)  # noqa: E731
     for (path, a), b in zip(jax.tree.leaves_with_path(of(rows)), jax.tree.leaves(of(twice)), strict=True):
         if a.shape != b.shape:
             name = "aux" + jax.tree_util.keystr(path)
