@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from descenso import Budget, DescentClassifier, DescentRegressor
+from descenso._errors import ArgumentError
 from descenso.estimators.columns import measure
 from descenso.estimators.descend import Options
 from descenso.estimators.families import CLASSES
@@ -66,6 +67,10 @@ def test_a_warm_network_starts_from_its_layers():
     with pytest.warns(ConvergenceWarning):
         model.set_params(budget=1).fit(RAW, SIDE)
     assert np.corrcoef(before, model.decision_function(RAW))[0, 1] > 0.9
+    with pytest.raises(ArgumentError, match=r"(?s)shapes \(8,\) .*needs \(5,\) .*hint: .*warm_start=False"):
+        model.set_params(hidden=(5,)).fit(RAW, SIDE)
+    with pytest.raises(ArgumentError, match=r"the last fit was of a network, and this is of a linear model"):
+        model.set_params(model="linear").fit(RAW, SIDE)
 
 
 def test_a_sparse_table_feeds_a_network():

@@ -21,6 +21,7 @@ from descenso.estimators.packed import as_csr
 from descenso.estimators.settings import Settings
 from descenso.estimators.target import Target
 from descenso.estimators.told import Told
+from descenso.estimators.warm import check_form, check_kind
 from descenso.result import Progress, Reason, Result
 
 _HELD_OUT, _ENOUGH = 0.1, 100  # share of the rows that a network is validated on, from this many rows on
@@ -89,8 +90,15 @@ def learn(e: Any, X: Any, target: Target, weights: np.ndarray, outputs: int, s: 
 
     Args:
         outputs: scores of a row: 1 for a number or two classes, else one for each class.
+
+    Raises:
+        ArgumentError: a warm start from a fit of another model, or with other columns or classes.
     """
     start, held_out = last_fit(e) if e.warm_start else None, None
+    if start is not None:
+        check_kind(start, linear=s.model == "linear")
+        if s.model == "linear":
+            check_form(start, (np.empty((outputs, X.shape[1])), np.empty(outputs)))
     share = s.held_out
     if share is None:
         share = _HELD_OUT if s.model != "linear" and len(weights) >= _ENOUGH else 0.0

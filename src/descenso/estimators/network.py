@@ -19,6 +19,7 @@ from descenso.estimators.rows import batch_rows, others, table_of
 from descenso.estimators.settings import Settings
 from descenso.estimators.target import Target
 from descenso.estimators.units import Units, strengths, units_of
+from descenso.estimators.warm import check_form
 from descenso.result import Result
 
 
@@ -56,6 +57,7 @@ def fit_network(
     units = units_of(columns, s, target)
     model, params = new_model(s, X.shape[1], outputs, options.seed)
     if start is not None:
+        check_form(start.params, params)
         params, units = restarted(start, units)
     loss = network_loss(s, target, columns.total, model)
     X, held_out = (whole(X), _whole_rows(held_out)) if isinstance(model, Given) else (X, held_out)
