@@ -6,14 +6,14 @@ import pytest
 from benchmarks.arena import catalogue, tuned, wall
 from benchmarks.arena.eager import MODELS
 from benchmarks.arena.eager.run import disagreement, train
-from benchmarks.arena.watched import reached, watched
+from benchmarks.arena.watched import Call, reached, watched
 
 
 def _run(seconds: float | None, torch_seconds: float, whole: bool = True) -> dict:
     ours = {"step": 20, "seconds": seconds, "final": 0.72 if seconds is None else 0.5}
     theirs = {"seconds": torch_seconds, "loss": 0.6, "whole": whole}
-    within = ours | {"seconds": None}
-    return {"seed": 1, "target": 0.6, "torch": theirs, "fused": theirs, "ours": ours, "within": within}
+    planned = ours | {"seconds": None}
+    return {"seed": 1, "target": 0.6, "torch": theirs, "fused": theirs, "ours": ours, "planned": planned}
 
 
 def test_every_open_workload_below_the_limit_has_a_torch_model():
@@ -48,13 +48,21 @@ def test_the_first_answer_at_the_target_counts():
 
 def test_every_answer_is_kept_with_its_step():
     workload = catalogue.make("linear_small")
-    run = watched(workload, 1)
+    run = watched(workload, 1, Call())
     losses = run.losses(workload)
     steps, seconds = [step for step, _, _ in run.seen], [moment for _, moment, _ in run.seen]
     assert steps == sorted(steps)
     assert seconds == sorted(seconds)
     assert losses[-1] == min(losses) < 0.1 * 29074  # the loss at the start
     assert run.ending.startswith("converged")
+
+
+def test_the_rows_of_a_batch_are_left_to_ours_or_given():
+    workload = catalogue.make("linear_raw")
+    left, given = (watched(workload, 1, Call(1, auto)) for auto in (True, False))
+    assert left.ending.startswith("converged")  # with all rows at every step
+    assert given.ending.startswith("budget")
+    assert given.seen[-1][0] == workload.steps
 
 
 def test_a_row_tells_medians_and_misses():
@@ -70,7 +78,7 @@ def test_a_row_tells_medians_and_misses():
     cells = dict(zip(wall.HEAD, wall.row(found), strict=True))
     assert cells["torch, s"] == "3.00"
     assert cells["times torch"] == "0.50 miss 2.00"
-    assert cells["within N, times torch"] == "miss miss miss"
+    assert cells["as planned for torch, times torch"] == "miss miss miss"
     assert cells["fresh, s (times)"] == "miss (miss)"
     assert cells["cold, s (times)"] == "5.00 (2.50)"
     assert cells["short by"] == "- 0.2 -"

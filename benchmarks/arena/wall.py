@@ -22,21 +22,22 @@ import torch
 from benchmarks.arena import catalogue, tuned
 from benchmarks.arena.eager.run import disagreement, train
 from benchmarks.arena.peers import TUNED, Peer
-from benchmarks.arena.watched import Watched, reached, watched
+from benchmarks.arena.watched import Call, Watched, reached, watched
 from benchmarks.arena.workload import Workload
 from benchmarks.timing import machine
 
 LARGEST = 100_000
+PLANNED = Call(times=1, auto=False)  # as many steps as torch makes, of as many rows
 _AGREE = 1e-4
 _NEAR = 0.03  # of the logarithmic range from the loss at the start to the kept final loss
 
 _EPILOG = """
 torch: AdamW (weight decay 1e-4) at the rate and schedule that were the best of its grid, one thread, without the
-making of its batches' order; fused: the same with AdamW(fused=True). Ours: minimize(loss, params, data, batch_size=...,
-budget=Budget(steps=2 * N)) from the call until its answer first has a held loss at or below that run's final one;
-within N: the same with Budget(steps=N). It has run before in this process; fresh is a fresh process that finds the
-compilation cache of an earlier one, cold one that finds none. Imports count for none. Short by: (ours at the end) /
-target - 1 where the target was not reached.
+making of its batches' order; fused: the same with AdamW(fused=True). Ours: minimize(loss, params, data,
+budget=Budget(steps=2 * N)) from the call until its answer first has a held loss at or below that run's final one; as
+planned for torch: the same with the task's batch_size and Budget(steps=N). It has run before in this process; fresh is
+a fresh process that finds the compilation cache of an earlier one, cold one that finds none. Imports count for none.
+Short by: (ours at the end) / target - 1 where the target was not reached.
 """
 HEAD = (
     "task",
@@ -46,7 +47,7 @@ HEAD = (
     "fused, s",
     "ours, s",
     "times torch",
-    "within N, times torch",
+    "as planned for torch, times torch",
     "fresh, s (times)",
     "cold, s (times)",
     "short by",
@@ -56,9 +57,10 @@ HEAD = (
 def main(argv: list[str] | None = None) -> int:
     """Run it; the exit status is 2 where nothing could be run."""
     args = _parser().parse_args(argv)
+    call = Call(args.times, restarts=args.restarts)
     if args.child:
         again = args.target is not None
-        found = once(args.child, args.times, args.target) if again else measure(args.child, args.seeds, args.times)
+        found = once(args.child, call, args.target) if again else measure(args.child, args.seeds, call)
         print(json.dumps(found))
         return 0
     try:
@@ -75,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{machine()}, jax {jax.__version__}, torch {torch.__version__}\n\n{_line(HEAD)}\n|{'---|' * len(HEAD)}")
     found = []
     for name in names:
-        found.append(_in_fresh_processes(name, args.seeds, args.times))
+        found.append(_in_fresh_processes(name, args.seeds, call))
         print(_line(row(found[-1])), flush=True)
         if args.json:
             Path(args.json).write_text(json.dumps({"made": machine(), "runs": found}, indent=1) + "\n")
@@ -92,18 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="NAMES", help="workloads, separated by commas")
     parser.add_argument("--seeds", type=int, default=3, help="how many of the seeds that AdamW was tuned on (3)")
     parser.add_argument("--times", type=int, default=2, help="steps of ours as a multiple of N (2)")
+    parser.add_argument("--restarts", type=int, help="what minimize is given as restarts (nothing)")
     parser.add_argument("--json", metavar="FILE", help="write every run")
     parser.add_argument("--child", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--target", type=float, help=argparse.SUPPRESS)
     return parser
 
 
-def _in_fresh_processes(name: str, seeds: int, times: int) -> dict:
+def _in_fresh_processes(name: str, seeds: int, call: Call) -> dict:
     """What `measure` finds in a process whose compilation cache is empty, and `once` in one that finds it filled."""
     with tempfile.TemporaryDirectory() as cache:
-        found = _child(cache, "--child", name, "--seeds", str(seeds), "--times", str(times))
-        target = repr(found["runs"][0]["target"])
-        return found | {"fresh": _child(cache, "--child", name, "--times", str(times), "--target", target)}
+        told = ["--child", name, "--times", str(call.times)]
+        told += ["--restarts", str(call.restarts)] if call.restarts else []
+        found = _child(cache, *told, "--seeds", str(seeds))
+        return found | {"fresh": _child(cache, *told, "--target", repr(found["runs"][0]["target"]))}
 
 
 def _child(cache: str, *arguments: str) -> dict:
@@ -115,15 +119,15 @@ def _child(cache: str, *arguments: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def once(name: str, times: int, target: float) -> dict:
+def once(name: str, call: Call, target: float) -> dict:
     """One run of ours from the first seed, in a process that has run nothing yet."""
     workload, known = catalogue.make(name), tuned.load(name)
     if known is None:
         raise ValueError(f"{name}: its peers are not tuned; see `python -m benchmarks.arena --tune`.")
-    return _ours(workload, watched(workload, known.seeds[0], times), target)
+    return _ours(workload, watched(workload, known.seeds[0], call), target)
 
 
-def measure(name: str, seeds: int, times: int) -> dict:
+def measure(name: str, seeds: int, call: Call) -> dict:
     """All runs of a workload, ours and torch's in turn; the first of ours is cold if the process is fresh.
 
     Raises:
@@ -135,10 +139,10 @@ def measure(name: str, seeds: int, times: int) -> dict:
     if known is None:
         raise ValueError(f"{name}: its peers are not tuned; see `python -m benchmarks.arena --tune`.")
     peer = best_adamw(known)
-    cold = watched(workload, known.seeds[0], times)
+    cold = watched(workload, known.seeds[0], call)
     if not (worst := disagreement(workload, known.seeds[0])) < _AGREE:
         raise ValueError(f"{name}: torch's loss is {worst:.1e} off JAX's.")
-    runs = [_run(workload, known, peer, seed, times) for seed in known.seeds[:seeds]]
+    runs = [_run(workload, known, peer, seed, call) for seed in known.seeds[:seeds]]
     if 2 * sum(run["near"] or run["lower"] for run in runs) <= len(runs):
         ends = ", ".join(f"{run['torch']['loss']:.4g} ({run['kept']:.4g})" for run in runs)
         raise ValueError(f"{name}: torch ends above where the peer of the arena (in brackets) ended: {ends}.")
@@ -146,7 +150,7 @@ def measure(name: str, seeds: int, times: int) -> dict:
         "name": name,
         "size": workload.size,
         "steps": workload.steps,
-        "times": times,
+        "call": asdict(call),
         "peer": peer.name,
         "rate": known.peers[peer.name].rate,
         "disagreement": worst,
@@ -161,8 +165,8 @@ def best_adamw(known: tuned.Tuned) -> Peer:
     return min(peers, key=lambda peer: known.peers[peer.name].final)
 
 
-def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: int) -> dict:
-    ours, within = watched(workload, seed, times), watched(workload, seed)
+def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, call: Call) -> dict:
+    ours, planned = watched(workload, seed, call), watched(workload, seed, PLANNED)
     rate, kept = known.peers[peer.name].rate, known.peers[peer.name].curves[known.seeds.index(seed)][-1]
     theirs = train(workload, peer, rate, seed)
     fused = train(workload, peer, rate, seed, fused=True)
@@ -179,7 +183,7 @@ def _run(workload: Workload, known: tuned.Tuned, peer: Peer, seed: int, times: i
         "torch": asdict(theirs),
         "fused": asdict(fused),
         "ours": _ours(workload, ours, target),
-        "within": _ours(workload, within, target),
+        "planned": _ours(workload, planned, target),
     }
 
 
@@ -202,7 +206,7 @@ def row(found: dict) -> tuple[str, ...]:
         f"{eager:.2f}{mark}",
         f"{median(run['fused']['seconds'] for run in runs):.2f}",
         " ".join(_seconds(run["ours"]["seconds"]) for run in runs),
-        *(" ".join(_times(run[k]["seconds"], run["torch"]["seconds"]) for run in runs) for k in ("ours", "within")),
+        *(" ".join(_times(run[k]["seconds"], run["torch"]["seconds"]) for run in runs) for k in ("ours", "planned")),
         *(f"{_seconds(found[k]['seconds'])} ({_times(found[k]['seconds'], first)})" for k in ("fresh", "cold")),
         " ".join(_short(run) for run in runs),
     )

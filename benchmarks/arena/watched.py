@@ -65,16 +65,32 @@ def _judge(workload: Workload):
     return jax.jit(lambda params: judge(workload, params, held))
 
 
-def watched(workload: Workload, seed: int, factor: int = 1) -> Watched:
-    """`minimize(loss, params, data, batch_size=..., budget=Budget(steps=factor * N))`, timed from the call."""
+@dataclass(frozen=True)
+class Call:
+    """How `minimize` is called: `minimize(loss, params, data, batch_size=..., budget=Budget(steps=times * N))`.
+
+    Args:
+        times: the steps of its budget as a multiple of N.
+        auto: whether the rows of a batch are left to it; else they are the task's, which the peers have.
+        restarts: as `minimize` takes it.
+    """
+
+    times: int = 2
+    auto: bool = True
+    restarts: int | None = None
+
+
+def watched(workload: Workload, seed: int, call: Call) -> Watched:
+    """One run of `minimize`, timed from the call."""
     params = jax.block_until_ready(start(workload, seed))
-    clock = Clock(factor * workload.steps // MARKS)
+    clock = Clock(call.times * workload.steps // MARKS)
     result = minimize(
         workload.loss,
         params,
         workload.data,
-        batch_size=workload.batch_size,
-        budget=Budget(steps=factor * workload.steps),
+        batch_size="auto" if call.auto else workload.batch_size,
+        budget=Budget(steps=call.times * workload.steps),
+        restarts=call.restarts,
         seed=seed,
         watch=clock,
     )
