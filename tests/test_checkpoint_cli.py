@@ -62,10 +62,11 @@ def test_a_fit_that_was_killed_is_gone_on_with_from_its_folder_alone(tmp_path, m
 def test_the_same_command_again_ends_the_same(tmp_path, undisturbed):
     whole = (*_FIT, "--out", tmp_path / "m", "--checkpoint", tmp_path / "ck")
     assert line(run(*whole)) == undisturbed
-    assert line(run(*whole)) == undisturbed
-    other = run(*whole, "--seed", 1)
+    assert line(run(*whole, "--budget-seconds", 1e6)) == undisturbed
+    other = run(*whole, "--seed", 1, "--budget-epochs", 7)
     assert other.exit_code == 2
     assert "seed: 0, now 1" in other.stderr
+    assert "budget epochs: 6.0, now 7.0" in other.stderr
 
 
 def test_mistakes_are_named(tmp_path):

@@ -26,6 +26,7 @@ from descenso.checkpoint.keeper import Checkpoint
 from descenso.checkpoint.store import Store, read_manifest
 from descenso.driver import loop, run, spending
 from descenso.driver.run import Run
+from descenso.methods import named
 from descenso.result import Reason
 
 _SCRIPT = Path(__file__).with_name("checkpoint_runs.py")
@@ -196,9 +197,11 @@ _OTHER = np.arange(64, dtype=np.float32)
         ({"budget": Budget(steps=21)}, "budget: steps: 20, now 21"),
         ({"stop": Stop(target=0.1)}, "stop: target: None, now 0.1"),
         ({"params": np.zeros(3, np.float16)}, "params: entry 0: entry 2: float32, now float16"),
-        ({"data": (np.ones((64, 3), np.float32), -_OTHER)}, "another data:\n  data: entry 1: entry 2: "),
-        ({"data": (np.ones((63, 3), np.float32), _OTHER[:63])}, "data: entry 0: entry 0: entry 0: 64, now 63"),
+        ({"data": (np.ones((64, 3), np.float32), -_OTHER)}, "another data:\n  data: entry 1: other values"),
+        ({"data": (np.ones((63, 3), np.float32), _OTHER[:63])}, "data: entry 0: shape (64, 3), now (63, 3)"),
         ({"validate": (np.ones((64, 3), np.float32), _OTHER)}, "validate: "),
+        ({"data": (np.ones((64, 3), np.float32), -_OTHER), "seed": 1}, "another data and configuration:\n  data: "),
+        ({"method": named("adam", lr=0.5)}, "value=0.5"),
     ],
 )
 def test_another_run_is_refused_with_the_field(tmp_path, change, words):
@@ -285,9 +288,12 @@ def test_never_from_the_start_where_all_are_broken(tmp_path):
 
 
 def test_arguments(tmp_path):
-    for wrong in ({"every": 0}, {"steps": 0}, {"keep": 0}):
-        with pytest.raises(ArgumentError):
+    for wrong in ({"every": 0}, {"steps": 0}, {"keep": 0}, {"every": "30s"}, {"steps": 1.5}, {"keep": None}):
+        with pytest.raises(ArgumentError, match=next(iter(wrong))):
             Checkpoint(tmp_path, **wrong)
+    for folder in ("", "s3://bucket/seven", Path("s3://bucket/seven"), None):
+        with pytest.raises(ArgumentError, match="name of a folder on a file system"):
+            Checkpoint(folder)
     with pytest.raises(ArgumentError, match="must be"):
         start(tmp_path, resume="perhaps")
     with pytest.raises(ArgumentError, match="a folder or a Checkpoint"):

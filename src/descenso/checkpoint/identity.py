@@ -22,6 +22,7 @@ from descenso.watch.limits import Budget, Stop
 
 _WHOLE = 1 << 28  # bytes of an array up to which every one is looked at
 _SAMPLES, _SAMPLE = 256, 1 << 16  # stretches of a larger one, and bytes of each
+_LINE, _DIGEST = 80, 64  # characters of a value that is told, and of a digest
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -142,8 +143,24 @@ def _short(then: Any, now: Any) -> str:
     """What differs, a field within a field named too, cut to a line."""
     if isinstance(then, dict) and isinstance(now, dict):
         return "; ".join(difference(then, now))
+    if _is_print(then) and _is_print(now):
+        then, now = ([tuple(a[0]), a[1], "values"] for a in (then, now))
+        i = next((i for i in (0, 1) if then[i] != now[i]), None)
+        return "other values" if i is None else f"{('shape', 'dtype')[i]} {then[i]}, now {now[i]}"
     if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         i = next(i for i, pair in enumerate(zip(then, now, strict=True)) if pair[0] != pair[1])
         return f"entry {i}: {_short(then[i], now[i])}"
-    a, b = (text if len(text) <= 80 else text[:77] + "..." for text in (str(then), str(now)))
-    return f"{a}, now {b}"
+    a, b = str(then), str(now)
+    # long texts from where they part on
+    same = next((i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
+    begin = max(0, same - 20) if max(len(a), len(b)) > _LINE else 0
+    return f"{_cut(a, begin)}, now {_cut(b, begin)}"
+
+
+def _is_print(value: Any) -> bool:
+    return isinstance(value, list) and list(map(type, value)) == [list, str, str] and len(value[2]) == _DIGEST
+
+
+def _cut(text: str, begin: int) -> str:
+    text = ("..." if begin else "") + text[begin:]
+    return text if len(text) <= _LINE else text[: _LINE - 3] + "..."

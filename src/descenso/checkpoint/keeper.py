@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+from numbers import Integral
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,11 +24,14 @@ from descenso.result import Finding
 from descenso.watch.limits import Budget, Stop
 
 RESUME = ("auto", "must", "never")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path makes one slash of the two
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Where and how often a run is written to disk. It changes nothing of what the run computes.
+
+    Raises ArgumentError where an argument is not what it must be.
 
     Args:
         folder: a folder for this run alone; made if it is not there.
@@ -42,12 +47,22 @@ class Checkpoint:
     keep: int = 3
 
     def __post_init__(self):
-        if not self.every > 0:
+        where = str(self.folder) if isinstance(self.folder, (str, Path)) else ""
+        if not where or _ADDRESS.match(where) or "\0" in where:
+            raise ArgumentError(
+                f"Checkpoint got folder={self.folder!r}. It must be the name of a folder on a file system.",
+                hint='e.g. "runs/seven"',
+            )
+        if not isinstance(self.every, (int, float)) or not self.every > 0:
             raise ArgumentError(f"Checkpoint got every={self.every!r}. It must be a number of seconds above 0.")
-        if self.steps is not None and self.steps < 1:
-            raise ArgumentError(f"Checkpoint got steps={self.steps!r}. It must be at least 1, or None.")
-        if self.keep < 1:
-            raise ArgumentError(f"Checkpoint got keep={self.keep!r}. It must be at least 1.")
+        if self.steps is not None and not _is_count(self.steps):
+            raise ArgumentError(f"Checkpoint got steps={self.steps!r}. It must be a whole number from 1, or None.")
+        if not _is_count(self.keep):
+            raise ArgumentError(f"Checkpoint got keep={self.keep!r}. It must be a whole number from 1.")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 @contextmanager
@@ -163,15 +178,18 @@ class Keeper:
         return snapshot, self._told(saved, rejected)
 
     def _check_same(self, saved: Saved) -> None:
-        for name in ("configuration", "data"):
-            changed = difference(saved.body[name], getattr(self.identity, name))
-            if changed:
-                listed = "\n".join(f"  {line}" for line in changed)
-                raise CheckpointError(
-                    f"{saved.path}: the checkpoint is of a run with another {name}:\n{listed}\n"
-                    "To go on from it, everything must be as it was.",
-                    hint="change it back, or start a run of its own in another folder",
-                )
+        # the data first: of others the number of steps, say, is another too
+        changed = {
+            name: difference(saved.body[name], getattr(self.identity, name)) for name in ("data", "configuration")
+        }
+        lines = [f"  {line}" for name in changed for line in changed[name]]
+        if lines:
+            names = " and ".join(name for name in changed if changed[name])
+            raise CheckpointError(
+                "\n".join([f"{saved.path}: the checkpoint is of a run with another {names}:", *lines])
+                + "\nTo go on from it, everything must be as it was.",
+                hint="change it back, or start a run of its own in another folder",
+            )
 
     def _told(self, saved: Saved, rejected: list[str]) -> list[Finding]:
         step = saved.body["step"]

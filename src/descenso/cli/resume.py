@@ -17,6 +17,7 @@ from descenso.disk.files import flush_folder, write_file
 from descenso.watch.limits import Budget
 
 _NAME = "request.json"
+_FREE = ("every", "out", "cache", "budget seconds")  # what another command for the same run may change
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -95,14 +96,21 @@ def recall(folder: Path) -> Request:
 
 
 def _check_same(folder: Path, now: dict[str, Any]) -> None:
-    then = _plain(recall(folder))
-    changed = [name for name in now if now[name] != then[name] and name not in ("every", "out", "cache")]
+    # seconds only cut a run short: those of this command hold
+    then, now = (_named_budget(request) for request in (_plain(recall(folder)), now))
+    changed = [name for name in now if now[name] != then[name] and name not in _FREE]
     if changed:
         listed = "\n".join(f"  {name}: {then[name]}, now {now[name]}" for name in changed)
         raise ArgumentError(
             f"{folder}: the checkpoints are of a fit with other arguments:\n{listed}",
             hint="give the same arguments, or another --checkpoint",
         )
+
+
+def _named_budget(request: dict[str, Any]) -> dict[str, Any]:
+    """The request with each limit of its budget under a name of its own."""
+    limits = {f"budget {name}": limit for name, limit in request["budget"].items()}
+    return {k: v for k, v in request.items() if k != "budget"} | limits
 
 
 def _plain(request: Request) -> dict[str, Any]:
