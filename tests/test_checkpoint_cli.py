@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from descenso._errors import ArgumentError
 from descenso.checkpoint.store import Store
+from descenso.cli import app as app_module
+from descenso.cli import fit, main
 from descenso.cli.app import app
 from descenso.cli.resume import seconds
 
@@ -91,3 +93,20 @@ def test_times():
     for text in ("", "0", "-1s", "1d", "s", "1e3s"):
         with pytest.raises(ArgumentError):
             seconds(text)
+
+
+def test_what_stops_a_command_early_is_one_line(tmp_path, monkeypatch, capsys):
+    def stopped(status):
+        def end(*_):
+            raise status
+
+        return end
+
+    monkeypatch.setattr(fit, "learn", stopped(SystemExit(143)))
+    done = run(*_FIT, "--out", tmp_path / "m", "--checkpoint", tmp_path / "ck")
+    assert done.exit_code == 143
+    assert done.stderr == f"stopped: `descenso resume {tmp_path / 'ck'}` goes on\n"
+    monkeypatch.setattr(app_module, "run", stopped(KeyboardInterrupt()))
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    assert capsys.readouterr().err == "error: interrupted before there was a model.\n"

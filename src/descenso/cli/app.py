@@ -157,7 +157,11 @@ def _fit(request: Request, *, quiet: bool, as_json: bool) -> bool:
     if not (quiet or as_json):
         show_read(console, learned)
     with bar(screen) if screen.is_terminal and not (quiet or as_json) else nullcontext() as progress:
-        report = learn(request, learned, progress)
+        try:
+            report = learn(request, learned, progress)
+        except SystemExit:  # SIGTERM
+            typer.echo(f"stopped: `descenso resume {request.checkpoint}` goes on", err=True)
+            raise
     if as_json:
         typer.echo(json.dumps(report.line(), allow_nan=False))
     else:
