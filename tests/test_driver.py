@@ -210,6 +210,10 @@ def test_the_best_validated_point_is_returned_whatever_ends_the_run():
     assert result.reason is Reason.BUDGET
     assert result.history.validation[-1] > result.validation_loss
     assert result.validation_loss == np.nanmin(result.history.validation)
+    best = result.history.step[np.nanargmin(result.history.validation)]
+    assert result.findings[-1].kind == "validation"
+    assert f"the params are those of step {best:,}" in result.findings[-1].message
+    assert "at step 3,000 it was" in result.findings[-1].message
     assert result.validation_loss == pytest.approx(mean_squared(result.params, HELD_OUT), rel=1e-5)
 
 

@@ -14,6 +14,7 @@ from descenso.watch.verdict import Stop as Ended
 
 def result_of(run: Run, ended: Ended) -> Result:
     ended, answer, loss = _end(run, ended)
+    _tell_validated(run, ended)
     certificate = certificate_of(run, ended, answer)
     records = run.course.records
     seconds, validation = np.array(run.marks).reshape(-1, 2).T
@@ -53,6 +54,17 @@ def _end(run: Run, ended: Ended) -> tuple[Ended, Leaves, float]:
         why = f"the loss of all rows is {loss}, though that of most batches is finite; the run itself ended since"
         ended = Ended(Reason.NONFINITE, f"{why} {ended.why}")
     return ended, answer, loss
+
+
+def _tell_validated(run: Run, ended: Ended) -> None:
+    """Say which point is returned, where another one ended the run."""
+    seen = run.validation
+    if seen is None or not seen.steps or ended.reason is Reason.VALIDATION or seen.best_step == seen.steps[-1]:
+        return
+    told = f"the params are those of step {seen.best_step:,}, of the lowest validation loss, {seen.best:.6g}"
+    run.findings.append(
+        Finding("validation", seen.best_step, f"{told}; at step {seen.steps[-1]:,} it was {seen.seen[-1]:.6g}")
+    )
 
 
 def _best_answer(run: Run) -> Leaves:
