@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import sparse
 
 from descenso import Budget, DescensoError, Descent, Reason, Stop, losses, minimize, rules, step_sizes
 from descenso._errors import (
@@ -23,6 +24,7 @@ from descenso._errors import (
     MethodNameError,
     ParamsError,
 )
+from descenso.methods import Freeze
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X[:, 0].copy()
@@ -149,6 +151,26 @@ CASES = {
     ),
     "PRNG key leaf": (lambda: go(params=W | {"b": jax.random.key(0)}), ParamsError, r"params\['b'\] has dtype key"),
     "objects": (lambda: go(params=W | {"w": np.array([1, None, 2])}), ParamsError, r"params\['w'\] has dtype object"),
+    "quarter precision": (
+        lambda: go(params=W | {"w": jnp.zeros(3, jnp.float8_e4m3fn)}),
+        ParamsError,
+        r"params\['w'\] has dtype float8_e4m3fn. It must have 16, 32 or 64 bits.*hint: a\.astype",
+    ),
+    "masked params": (
+        lambda: go(params=W | {"w": np.ma.masked_equal([0.0, 1.0, 2.0], 1.0)}),
+        ParamsError,
+        r"params\['w'\] has masked values",
+    ),
+    "auto inside a method": (
+        lambda: go(method=Freeze("auto", (True, False))),
+        ArgumentError,
+        r"Freeze got method='auto'. It must be a method.*hint: e\.g\. methods\.named",
+    ),
+    "a mask in a dict": (
+        lambda: Freeze(METHOD, {"w": True, "b": False}),
+        ArgumentError,
+        "one boolean for each leaf, in a tuple.*hint: leaf_mask",
+    ),
     "no leaf": (lambda: go(params={}), ParamsError, "no float leaf.*at least one"),
     "None": (lambda: go(params=None), ParamsError, "no float leaf"),
     "text alone": (lambda: go(params="w"), ParamsError, "no float leaf"),
@@ -169,6 +191,18 @@ CASES = {
         lambda: go(data={"x": X, "y": Y[:1]}),
         DataError,
         r"data\['x'\] has 40, data\['y'\] has 1 ",
+    ),
+    "masked values": (
+        lambda: go(data=(np.ma.masked_less(X, 0), Y)),
+        DataError,
+        r"data\[0\] has \d+ masked values.*hint: leave these rows out",
+    ),
+    "records": (lambda: go(data=np.zeros(9, [("a", "f4"), ("b", "f4")])), DataError, "dtype .*must hold numbers"),
+    "a sparse matrix": (lambda: go(data=sparse.csr_matrix(X)), DataError, r"data is a csr_matrix\..*hint:.*toarray"),
+    "PRNG keys": (
+        lambda: go(data=(X, jax.random.split(jax.random.key(0), 40))),
+        DataError,
+        r"data\[1\], a PRNGKeyArray, is no array of numbers",
     ),
     "a single value": (lambda: go(data=(X, np.float32(1))), DataError, r"data\[1\] .*single value.*rows as its first"),
     "text": (
@@ -288,7 +322,7 @@ CASES = {
         DataError,
         r"validate\[0\] has 40, validate\[1\] has 3",
     ),
-    "validation of no rows": (lambda: go(validate=(X[:0], Y[:0])), DataError, "has no rows"),
+    "validation of no rows": (lambda: go(validate=(X[:0], Y[:0])), DataError, "`validate` has no rows"),
     "validation of nothing": (lambda: go(validate=()), DataError, "`validate` holds no arrays"),
 }
 
@@ -339,8 +373,12 @@ def test_a_shape_that_does_not_fit_is_jax_s_own_error():
 
 
 def test_a_branch_on_a_value_is_jax_s_own_error():
-    with pytest.raises(jax.errors.TracerBoolConversionError):
+    with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         without_data(lambda p: bowl(p) if p["b"] > 0 else -bowl(p))
+    assert "jnp.where for `if`" in "\n".join(caught.value.__notes__)
+    with pytest.raises(jax.errors.TracerArrayConversionError) as caught:
+        without_data(lambda p: np.sum(np.square(p["w"])) + p["b"])
+    assert "descenso.scipy_method" in "\n".join(caught.value.__notes__)
 
 
 # what must not be refused

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descenso import Budget, minimize
+from descenso import Budget, Reason, minimize
 from descenso._errors import ArgumentError
 from descenso.data.streamed import Streamed
 from descenso.restarts.basins import Found, note, unseen
@@ -121,6 +121,12 @@ def test_a_loss_that_is_nan_in_places():
     loss = lambda x: jnp.where(x[0] > 2, jnp.nan, two_wells(x))  # noqa: E731
     result = minimize(loss, np.array([-1.0, -1.0]), restarts=30)
     assert np.all(result.params > 0.9)
+
+
+def test_a_loss_without_a_floor_is_unbounded_still():
+    result = minimize(lambda x: jnp.sum(x**3), np.full(2, 0.5), restarts=4)
+    assert result.reason is Reason.UNBOUNDED
+    assert any("no floor in sight" in f.message for f in result.findings if f.kind == "restarts")
 
 
 @pytest.mark.parametrize("restarts", [0, -1, 2.5, True, "many", Budget(steps=5)])

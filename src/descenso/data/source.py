@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from descenso._errors import DataError
+
+_GAPS = "leave these rows out, or fill the gaps: the mask would be lost"
+_ROWS = "data are arrays in a pytree: make np.asarray(rows) of a list of rows, and a.toarray() of a sparse matrix"
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,31 @@ def in_memory(arrays: list, names: list[str], *, wide: bool) -> Source:
         shown = ", ".join(f"{name} has {n:,}" for name, n in lengths.items())
         raise DataError(f"The arrays of the data differ in length: {shown} rows. All need the same number of rows.")
     if not len(kept[0]):
-        raise DataError("The data has no rows.", hint="check what was read, or the filter before it")
+        root = re.split(r"[.\[]", names[0])[0]
+        raise DataError(
+            f"`{root}` has no rows. It needs at least one.", hint="check what was read, or the filter before it"
+        )
     return Source(kept, tuple(names))
 
 
 def _numbers(array, name: str, wide: bool) -> np.ndarray:
-    a = np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise DataError(f"{name} has {np.ma.count_masked(array):,} masked values.", hint=_GAPS, column=name)
+    try:
+        a = np.asarray(array)
+    except (TypeError, ValueError) as why:
+        raise DataError(
+            f"{name}, a {type(array).__name__}, is no array of numbers: {str(why).rstrip('.')}.", column=name
+        ) from why
     if a.ndim == 0:
-        raise DataError(f"{name} of the data is a single value. It needs rows as its first dimension.", column=name)
-    if a.dtype == bool or a.dtype.kind in "V":  # bfloat16 and the like are of kind V to numpy
+        what = f"a {type(array).__name__}" if a.dtype.kind == "O" else "a single value"
+        raise DataError(f"{name} is {what}. It needs rows as its first dimension.", hint=_ROWS, column=name)
+    if a.dtype == bool or (a.dtype.kind == "V" and a.dtype.names is None):  # bfloat16 and the like are of kind V
         return a
     if a.dtype.kind not in "iuf":
         raise DataError(
-            f"{name} of the data has dtype {a.dtype}. It must hold numbers.",
-            hint="encode text and dates as numbers first",
+            f"{name} has dtype {a.dtype}. It must hold numbers.",
+            hint="encode text and dates as numbers first, leave gaps out, and give each column of a record an array",
             column=name,
         )
     if wide or a.dtype.itemsize <= 4:

@@ -68,7 +68,8 @@ def _validate(run: Run, validation: Validation) -> Ended | None:
 def _stalled(run: Run, records: Records) -> Ended:
     norm, largest, loss = records.grad_norm[-1], max(run.arrival.largest, records.grad_norm.max()), records.loss[-1]
     if not np.isfinite(norm):
-        return Ended(Reason.NONFINITE, f"the gradient at the start is NaN or infinite, the loss {loss:.6g}")
+        where = f"at step {run.state.cursor:,}" if int(run.state.method.moves) > 1 else "at the start"
+        return Ended(Reason.NONFINITE, f"the gradient {where} is NaN or infinite, the loss {loss:.6g}")
     told = f"no lower loss was found along the gradient, whose norm is {norm:.3g}; the largest seen was {largest:.3g}"
     if norm == largest and _far_away(run) and run.recovery.bottomless(loss):
         fell = f"the loss fell from {run.recovery.first:.4g} to {loss:.4g} and its gradient did not shrink"

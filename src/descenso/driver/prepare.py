@@ -230,6 +230,7 @@ def _named_or_checked(method: Any, tree: Tree) -> Method:
 
         return named(method)
     if isinstance(method, Method) and not isinstance(method, type):
+        _check_inner(method)
         return method
     if getattr(method, "_fields", None) == ("init", "update"):  # told by its form: optax need not be installed
         from descenso.interop.optax import FromOptax
@@ -240,6 +241,19 @@ def _named_or_checked(method: Any, tree: Tree) -> Method:
         f"`method` is {method!r}. It must be a name, a method or an optax transformation.",
         hint='e.g. "auto", "adam" or Descent(rules.Adam(), step_sizes.Constant(1e-3))',
     )
+
+
+def _check_inner(method: Any) -> None:
+    """Raise ArgumentError where a method that is for another has something else in its place."""
+    inner = getattr(method, "method", None)
+    if inner is None:
+        return
+    if not isinstance(inner, Method) or isinstance(inner, type):
+        raise ArgumentError(
+            f"{type(method).__name__} got method={inner!r}. It must be a method.",
+            hint='e.g. methods.named("adam", lr=1e-3); "auto" is a word of `minimize` alone',
+        )
+    _check_inner(inner)
 
 
 def is_mean(engine: Engine, leaves: Leaves) -> bool:

@@ -14,6 +14,8 @@ from descenso.restarts import Basin, explore, rows_of
 from descenso.result import Finding
 from descenso.watch.limits import Budget
 
+_ABYSS = 1e20  # times the loss at the start: how far below zero no minimum is looked for
+
 
 def check_restarts(restarts: Any, checkpoint: Any) -> None:
     """Raise ArgumentError where `restarts` of `minimize` is not what it must be."""
@@ -47,4 +49,11 @@ def restarted(ready: Prepared, restarts: int | Budget, spending: Spending) -> tu
     )
     spending.probes += unit * found.gradients
     findings = [*ready.findings, Finding("restarts", 0, found.told)]
-    return replace(ready, leaves=found.leaves, findings=findings), found.basins
+    leaves, first = found.leaves, engine.mean_loss(ready.leaves)
+    if found.loss < -_ABYSS * max(1.0, abs(first)):  # what follows would call the floor of the dtype a plateau
+        told = (
+            f"a descent fell to {found.loss:.4g}, where the loss has no floor in sight: the run starts from the start"
+        )
+        findings.append(Finding("restarts", 0, told))
+        leaves = ready.leaves
+    return replace(ready, leaves=leaves, findings=findings), found.basins

@@ -116,6 +116,10 @@ def _same(a: Any, b: Any) -> bool:
 
 
 _inspected = Remembered()
+_WRITTEN_OTHERWISE = (
+    "\nhint: a loss is written in jax.numpy: jnp.sin for math.sin and np.sin, jnp.where for `if`; one that cannot be "
+    "goes to scipy.optimize.minimize(..., method=descenso.scipy_method), which takes finite differences"
+)
 
 
 def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> Trace:
@@ -148,7 +152,11 @@ def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) 
     call = "loss(params)" if objective.data is None else "loss(params, batch)"
     again = lambda *args: _of_numbers(objective.output(*args), objective.has_aux, call)  # noqa: E731
     refuse_traced((leaves, batch))
-    closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
+    try:
+        closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        error.add_note(_WRITTEN_OTHERWISE)
+        raise
     refuse_traced(closed.consts)
     _check_scalar(_first(shape, call) if objective.has_aux else shape, call)
     return Trace(str(closed.jaxpr), tuple(_constants(closed)), _convolves(closed.jaxpr))

@@ -65,8 +65,8 @@ def flatten(params: Any) -> tuple[Tree, Leaves]:
     whatever is not an array of floats.
 
     Raises:
-        ParamsError: no float leaf, or none with a number in it; an integer, boolean or complex leaf; a variable of Flax
-            NNX that is not a Param.
+        ParamsError: no float leaf, or none with a number in it; an integer, boolean or complex leaf, one of 8 or more
+            than 64 bits, or with masked values; a variable of Flax NNX that is not a Param.
         DataError: a float64 value that does not fit float32 where JAX computes in float32.
     """
     refuse_variables(params)
@@ -94,6 +94,8 @@ def _kept(leaf: Any) -> Any:
 
 
 def _leaf(leaf: Any, name: str) -> jax.Array:
+    if isinstance(leaf, np.ma.MaskedArray) and np.ma.is_masked(leaf):
+        raise ParamsError(f"{name} has masked values. Every param needs a value.", hint="fill them: a.filled(0.0)")
     if not isinstance(leaf, jax.Array):
         leaf = np.asarray(leaf)
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
@@ -102,6 +104,10 @@ def _leaf(leaf: Any, name: str) -> jax.Array:
         raise ParamsError(
             f"{name} has dtype {leaf.dtype}. A leaf of the params must be float to be descended on.",
             hint="write 1.0 for 1, or close over constants in the loss",
+        )
+    if leaf.dtype.itemsize not in (2, 4, 8):
+        raise ParamsError(
+            f"{name} has dtype {leaf.dtype}. It must have 16, 32 or 64 bits.", hint="a.astype(np.float32)"
         )
     if isinstance(leaf, np.ndarray) and leaf.dtype == np.float64 and not is_wide():
         leaf = narrow(leaf, name)
