@@ -37,6 +37,28 @@ def test_fit_is_as_many_calls_of_partial_fit(table, changes):
         assert (stream.coef_ == 0).any()
 
 
+def test_lots_of_fewer_rows_than_find_a_step_size():
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(1200, 10))
+    y = rows @ chance.normal(size=10) * 50 + 10 * chance.normal(size=1200)
+    scores = []
+    for lot in (16, 128):
+        model = DescentRegressor(random_state=0)
+        for start in range(0, 1000, lot):
+            model.partial_fit(rows[start : min(start + lot, 1000)], y[start : min(start + lot, 1000)])
+        scores.append(model.score(rows[1000:], y[1000:]))
+    assert min(scores) > 0.99
+
+
+@pytest.mark.filterwarnings("ignore:budget")
+def test_the_steps_through_a_small_table_are_counted():
+    model = DescentRegressor(method="stream", budget=3, random_state=0).fit(D[:40], T[:40])
+    run = model.result_
+    assert model.n_iter_ == run.epochs == 3
+    assert run.steps == 64 + 64 + 2 == run.history.step[-1]  # with 80 rows it began anew
+    assert run.gradients == 4 * 64 + 4 * 64 + 2  # at four rates
+
+
 @pytest.mark.parametrize("lot", [3, 40])
 def test_raw_columns_in_small_lots(lot):
     order = np.random.default_rng(0).permutation(len(V))
@@ -74,7 +96,7 @@ def test_rows_that_come_one_by_one():
     assert stream.score(rows, labels) > 0.92
     assert stream.n_iter_ == 150
     assert stream.loss_curve_[-50:].mean() > 0.1  # of a row, not of a batch with one row in it
-    assert stream._stream.early is None
+    assert stream._stream.early.rows == 150
 
 
 def test_an_array_may_be_filled_again_for_the_next_lot():
@@ -98,6 +120,7 @@ def test_a_large_lot_after_single_rows_is_learned_to_its_last_row():
         for i in range(40):
             stream.partial_fit(rows[i : i + 1], targets[i : i + 1])
         ends.append(stream.partial_fit(rows[40:], targets[40:]).coef_)
+        assert stream._stream.early is None
     assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 

@@ -1,7 +1,7 @@
 """The first rows of a stream, where they come in small lots: kept until there are enough to find a step size on.
 
-One row tells neither the units of the columns nor a step size. So whenever the rows have doubled, the stream begins
-anew with all of them, until there are 64.
+Few rows tell neither the units of the columns nor a step size. So whenever the rows have doubled, the stream begins
+anew with all of them, until there are 256.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from descenso.estimators.settings import Settings
 from descenso.estimators.stream import Stream, begun, learned, renewed
 from descenso.estimators.target import Target
 
-_ENOUGH = 64  # rows
-_SMALL = 32  # rows that a first lot needs for being enough by itself
+_ENOUGH = 256  # rows, after which they are not kept
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,15 @@ class Early:
         """Whether the last lot has brought them to a power of two, or over it."""
         return self.rows.bit_length() > (self.rows - self.new).bit_length()
 
-    def lot(self, batch: int) -> int | None:
-        """The rows of a step: a power of two, at most those of a lot as they come; None where they fill a batch."""
-        mean = self.rows // self.lots
-        return None if mean >= batch else 1 << (mean.bit_length() - 1)
+    def lot(self, batch: int) -> int:
+        """The rows of a step: a batch, or where lots are smaller the power of two below what they have."""
+        return min(batch, 1 << ((self.rows // self.lots).bit_length() - 1))
+
+    def kept(self) -> Early:
+        """The same in arrays of its own: a caller may fill those of a lot again for the next."""
+        return replace(
+            self, X=self.X.copy(), target=replace(self.target, values=np.array(self.target.values)), w=self.w.copy()
+        )
 
     def with_more(self, X: Any, target: Target, w: np.ndarray, family: Family) -> Early:
         both = [self.X, X]
@@ -77,21 +81,14 @@ def gone_on(
     Args:
         before: None at the first lot. seed, start: of a stream that begins, as of `begun`.
     """
-    early = None if before is None else before.early
-    if before is None and len(w) < _SMALL:
-        # copies: a caller may fill the same arrays again for the next lot
-        early = Early(X.copy(), replace(target, values=np.array(target.values)), np.array(w), 1, len(w), start)
-    elif early is not None:
-        early = early.with_more(X, target, w, s.family)
-    if early is None or not early.doubled:
-        stream = (
-            begun(X, target, w, outputs, s, seed=seed, start=start)
-            if before is None
-            else renewed(before, X, target, w, s)
-        )
-        return replace(learned(stream, X, target, w, s), early=early)
+    if before is None:
+        early = Early(X, target, w, 1, len(w), start)
+    else:
+        early = before.early and before.early.with_more(X, target, w, s.family)
+        if early is None or not early.doubled:
+            return replace(learned(renewed(before, X, target, w, s), X, target, w, s), early=early)
     seed = seed if before is None else before.seed
     stream = begun(early.X, early.target, early.w, outputs, s, seed=seed, start=early.start)
-    stream = replace(stream, losses=() if before is None else before.losses)
+    stream = stream if before is None else replace(stream, losses=before.losses, made=before.made, spent=before.spent)
     stream = learned(stream, early.X, early.target, early.w, s, early.lot(stream.batch))
-    return replace(stream, early=early if early.rows < _ENOUGH else None)
+    return replace(stream, early=early.kept() if early.rows < _ENOUGH else None)

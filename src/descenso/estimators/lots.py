@@ -62,12 +62,13 @@ def learn_stream(
     started, marks = perf_counter(), []
     if not e.warm_start:
         forget(e)
+    spent = e._stream.spent if hasattr(e, "_stream") else 0
     right = False
     while len(marks) < most and not right:
         learn_lot(e, X, target, targets, w, outputs, s, seed)
         marks.append(perf_counter() - started)
         right = perceptron and _on_their_side(decision(e, X), target.values)
-    tell_end(e, in_user_units(_result(e._stream, len(w), np.array(marks), right=right), target))
+    tell_end(e, in_user_units(_result(e._stream, spent, np.array(marks), right=right), target))
 
 
 def _on_their_side(z: np.ndarray, t: np.ndarray) -> bool:
@@ -76,18 +77,19 @@ def _on_their_side(z: np.ndarray, t: np.ndarray) -> bool:
     return bool((np.where(hit, z, -z) > 0).all())
 
 
-def _result(stream: Any, rows: int, seconds: np.ndarray, *, right: bool) -> Result:
-    losses = np.array(stream.losses[-len(seconds) :])
-    lots, steps = len(losses), -(-rows // stream.batch)
+def _result(stream: Any, spent: int, seconds: np.ndarray, *, right: bool) -> Result:
+    """The run over the last lots of a stream, which had spent so many gradients before."""
+    lots = len(seconds)
+    losses, steps = np.array(stream.losses[-lots:]), np.cumsum(stream.made[-lots:])
     nothing = np.full(lots, np.nan)
     return Result(
         params=stream.answer,
         loss=float(losses[-1]),
         reason=Reason.CONVERGED if right else Reason.BUDGET,
         message="every row is on its side" if right else f"the {lots:,} epochs allowed were made",
-        history=History(steps * np.arange(1, lots + 1), losses, nothing, nothing, seconds, nothing),
-        steps=steps * lots,
-        gradients=float(steps * lots),
+        history=History(steps, losses, nothing, nothing, seconds, nothing),
+        steps=int(steps[-1]),
+        gradients=float(stream.spent - spent),
         epochs=float(lots),
         seconds=float(seconds[-1]),
     )

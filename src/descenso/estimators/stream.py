@@ -1,8 +1,8 @@
 """Learning from rows as they come: one pass over each lot of them, the state of the descent kept between lots.
 
-The step size is found on the first lot, by one pass from the same start at each of a few rates; from then on it falls
-slowly. Where that lot is small, `early` says on what. The units of columns and target are those of all rows seen, and
-are made anew where they have moved.
+The step size is found on the first lot, from the same start at each of a few rates, by one pass or by as many as tell;
+from then on it falls slowly. Where that lot is small, `early` says on what. The units of columns and target are those
+of all rows seen, and are made anew where they have moved.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ from descenso.watch.limits import Budget
 
 _BATCH = 32  # rows
 _RATES = (0.003, 0.012, 0.05, 0.2)
-_UNSURE = 0.03  # the rate where the first lot is too small to tell
-_TELLING = 8  # batches that can tell
-_AGAIN = 64  # steps through the first rows where they came in small lots
+_TELLING = 64  # steps that tell which rate is good
 _STEADY = 100  # steps before the step size begins to fall
 
 
@@ -51,7 +49,8 @@ class Stream:
         units: those of the params. model: what they are params of. batch: rows of a batch. seed: of their order.
         params, answer: where the descent stands, and the average that is its answer; numpy arrays.
         state, rate: the rest of its state, and its step size before it began to fall.
-        losses: the mean loss over each lot, as it was met.
+        losses: the mean loss over each lot, as it was met. made: steps taken on each.
+        spent: gradients in all, those at other rates too.
         early: the first rows, an `Early`, where they came in small lots and are not yet enough; else None.
     """
 
@@ -66,6 +65,8 @@ class Stream:
     state: State = None
     rate: float = 0.0
     losses: tuple[float, ...] = ()
+    made: tuple[int, ...] = ()
+    spent: int = 0
     early: Any = None
 
 
@@ -113,8 +114,8 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, 
             one pass by batches.
     """
     size = lot or stream.batch
-    if lot:
-        X, target, w = _repeated(X, target, w, lot * max(_AGAIN, -(-len(w) // lot)))
+    if lot and len(w) < lot * _TELLING:
+        X, target, w = _repeated(X, target, w, lot * _TELLING)
     table = _table(stream, X, size)
     loss = _loss(stream, target, s, table)
     batch = size if isinstance(table, Dense) else 1
@@ -126,13 +127,16 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, 
     start = engine.start(ready.leaves)
     if stream.state is None:
         rate, state, met = _raced(engine, start, steps)
+        spent = steps * len(_RATES)
     else:
         rate, cursor = stream.rate, len(stream.losses) * steps
         kept = jax.tree.map(jnp.asarray, _with_answer(stream.state, jax.tree.leaves(stream.answer)))
         state, met = _passed(engine, _at(start._replace(method=kept, cursor=cursor), rate), steps)
+        spent = steps
     params, answer = (_numpy(ready.tree.build(p)) for p in (state.params, engine.answer(state)))
-    losses = (*stream.losses, met / share)
-    return replace(stream, params=params, answer=answer, state=_numpy(state.method), rate=rate, losses=losses)
+    stream = replace(stream, params=params, answer=answer, state=_numpy(state.method), rate=rate)
+    told = {"losses": (*stream.losses, met / share), "made": (*stream.made, steps)}
+    return replace(stream, **told, spent=stream.spent + spent)
 
 
 def _method(stream: Stream) -> Descent:
@@ -150,7 +154,7 @@ def _loss(stream: Stream, target: Target, s: Settings, table: Dense | Packed) ->
 
 
 def _repeated(X: Any, target: Target, w: np.ndarray, count: int) -> tuple[Any, Target, np.ndarray]:
-    """So many rows, at least all: these again and again, all of the same weight together."""
+    """So many rows, more than all: these again and again, all of the same weight together."""
     at = np.arange(count) % len(w)
     times = np.bincount(at, minlength=len(w))
     return X[at], replace(target, values=target.values[at]), (w / times)[at]
@@ -182,7 +186,7 @@ def _data(table: Dense | Packed, t: np.ndarray, w: np.ndarray, share: float) -> 
 def _raced(engine: Engine, start: RunState, steps: int) -> tuple[float, RunState, float]:
     """The rate whose pass ends lowest, the state after it, and the mean loss on the way."""
     passes = {}
-    for rate in _RATES if steps >= _TELLING else (_UNSURE,):
+    for rate in _RATES:
         state, met = _passed(engine, _at(with_fade(start, max(steps, _STEADY), np.inf), rate), steps)
         passes[rate] = (engine.mean_loss(engine.answer(state)), state, met)
     finite = {rate: p for rate, p in passes.items() if np.isfinite(p[0])} or passes
