@@ -154,6 +154,9 @@ def test_a_warm_start_begins_where_the_last_fit_ended():
         ({"class_weight": {"zero": 2.0}}, "`class_weight` names"),
         ({"penalty": "l1", "batch_size": 16}, "L1 penalty"),
         ({"method": "stream"}, "whole number of epochs"),
+        ({"loss": lambda y, z: ((y - z) ** 2).mean()}, r"returned shape \(\).*for each row, shaped as `y`"),
+        ({"standardize": "always"}, "`standardize` is 'always'.*True or False or \"auto\""),
+        ({"fit_intercept": "no"}, "`fit_intercept` is 'no'.*True or False"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named(changes, said):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from descenso import losses
+from descenso._errors import LossShapeError
 from descenso._types import Array
 
 
@@ -138,12 +139,22 @@ NUMBERS: dict[str, Family] = {
 
 @dataclass(frozen=True)
 class Own:
-    """The user's own loss, `f(y, prediction)` of arrays, as a function of z."""
+    """The user's own loss, `f(y, prediction)` of arrays, as a function of z.
+
+    Raises LossShapeError where it is not one number for each row: a mean would hold rows that only fill a block up.
+    """
 
     f: Callable
 
     def __call__(self, z: Array, t: Array, shape: Shape) -> Array:
-        return self.f(t, shape.offset + shape.unit * z)
+        each = self.f(t, shape.offset + shape.unit * z)
+        if jnp.shape(each) != t.shape:
+            raise LossShapeError(
+                f"`loss(y, prediction)` returned shape {jnp.shape(each)}. It must return one number for each row, "
+                "shaped as `y`.",
+                hint="leave out the mean: the estimator weights the rows and takes it",
+            )
+        return each
 
 
 def family(loss: Any, known: dict[str, Family]) -> Family:

@@ -122,7 +122,8 @@ def _random(sizes: tuple[int, ...], activation: str, rng: np.random.Generator) -
 
 
 def _check_own(apply: Callable, params: Any, features: int, outputs: int) -> None:
-    shape = jax.eval_shape(apply, params, jax.ShapeDtypeStruct((3, features), np.float32)).shape
+    # the params closed over: a module of Equinox holds functions too
+    shape = jax.eval_shape(lambda x: apply(params, x), jax.ShapeDtypeStruct((3, features), np.float32)).shape
     if shape != (3, outputs) and not (outputs == 1 and shape == (3,)):
         raise ArgumentError(
             f"`apply(params, x)` gave shape {shape} for x of shape (3, {features}). It must give (3, {outputs}).",

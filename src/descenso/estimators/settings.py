@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from descenso._errors import ArgumentError
 from descenso.estimators.families import Family, family
 from descenso.estimators.objective import ACTIVATIONS
@@ -47,6 +49,7 @@ def settings(estimator: Any, known: dict[str, Family]) -> Settings:
     """
     e = estimator
     l1, l2 = _shares(e)
+    _yes(e, "warm_start")
     return Settings(
         family=_family(e, known),
         model=_model(e.model),
@@ -55,8 +58,8 @@ def settings(estimator: Any, known: dict[str, Family]) -> Settings:
         l1=l1,
         l2=l2,
         alpha=None if e.alpha == "auto" else _number(e, "alpha", 0, 1e30),
-        intercept=bool(e.fit_intercept),
-        standardize=None if e.standardize == "auto" else bool(e.standardize),
+        intercept=_yes(e, "fit_intercept"),
+        standardize=None if isinstance(e.standardize, str) and e.standardize == "auto" else _yes(e, "standardize"),
         method=e.method,
         batch_size=e.batch_size,
         budget=_budget(e.budget),
@@ -123,6 +126,14 @@ def _budget(budget: Any) -> Budget:
     raise ArgumentError(
         f"`budget` is {budget!r}. It must be a number of epochs above 0, a descenso.Budget, or None for no limit."
     )
+
+
+def _yes(e: Any, name: str) -> bool:
+    value = getattr(e, name)
+    if not isinstance(value, (bool, np.bool_)):
+        auto = ' or "auto"' if name == "standardize" else ""
+        raise ArgumentError(f"`{name}` is {value!r}. It must be True or False{auto}.")
+    return bool(value)
 
 
 def _one_of(e: Any, name: str, allowed: tuple[str, ...], more: str = "") -> str:
