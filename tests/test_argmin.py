@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from descenso import argmin
-from descenso._errors import ArgumentError, MethodNameError, ParamsError
+from descenso._errors import ArgumentError, LossShapeError, MethodNameError, ParamsError
 from descenso.methods import GlobalBarzilaiBorwein
 
 RNG = np.random.default_rng(0)
@@ -223,6 +223,7 @@ def test_in_float32_and_from_the_minimum_itself():
     ("given", "error", "what"),
     [
         ({"loss": 3}, ArgumentError, "`loss` is a int"),
+        ({"loss": lambda w: w @ w}, ArgumentError, r"`loss\(params, theta\)`: too many(?s:.*)hint: let it take theta"),
         ({"method": "bgfs"}, MethodNameError, "bgfs"),
         ({"steps": 0}, ArgumentError, "`steps` is 0"),
         ({"products": 0}, ArgumentError, "`products` 0"),
@@ -239,3 +240,8 @@ def test_a_start_is_needed_and_must_be_one():
         argmin(ridge)(table())
     with pytest.raises(ParamsError, match="dtype"):
         argmin(ridge)(table(), np.zeros(COLUMNS, int))
+
+
+def test_a_loss_of_many_numbers_is_refused():
+    with pytest.raises(LossShapeError, match=r"`loss\(params, theta\)` returned shape \(2,\)"):
+        argmin(lambda w, theta: (w - theta) ** 2)(1.0, np.zeros(2))

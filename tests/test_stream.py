@@ -254,6 +254,8 @@ def test_mistakes_are_named(table, tmp_path):
     x, y = table
     with pytest.raises(DataError, match="differ in length"):
         run(Streamed((x, y[1:]), memory=1_000_000))
+    with pytest.raises(DataError, match=r"data\[0\]\[0\] is a float.*(?s:.*)hint: np.asarray"):
+        run(Streamed(([1.0, 2.0], y), memory=1_000_000))
     with pytest.raises(ArgumentError, match="must then fit into the memory"):
         run(Streamed(table, memory=1_000_000), batch_size="all")
     with pytest.raises(ArgumentError, match="must then fit into the memory"):

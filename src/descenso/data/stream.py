@@ -63,6 +63,14 @@ class Stream:
     _gathered: list[Gathered] = field(default_factory=list, repr=False)
 
     def __post_init__(self):
+        for a, name in zip(self.arrays, self.names, strict=True):
+            if not all(hasattr(a, part) for part in ("shape", "dtype", "__getitem__")) or not a.shape:
+                raise DataError(
+                    f"{name} is a {type(a).__name__}. It must be an array with rows, a memory map, or what gives an "
+                    "array for a[first:last] and has a shape and a dtype.",
+                    hint="np.asarray(rows) of a list or a DataFrame; Streamed.table reads tables",
+                    column=name,
+                )
         lengths = {name: len(a) for a, name in zip(self.arrays, self.names, strict=True)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} has {n:,}" for name, n in lengths.items())

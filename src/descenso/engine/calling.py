@@ -14,23 +14,30 @@ def takes_key(loss: Callable) -> bool:
     return signature is not None and "key" in signature.parameters
 
 
-def check_call(loss: Callable, *, batch: bool) -> None:
-    """Raise ArgumentError where `loss(params)`, or with a batch `loss(params, batch)`, is no call that it takes."""
+def check_call(loss: Callable, *, batch: bool, second: str = "batch") -> None:
+    """Raise ArgumentError where `loss(params)`, or with a batch `loss(params, batch)`, is no call that it takes.
+
+    `second`: what the second argument is called in the message.
+    """
     signature = _signature(loss)
     if signature is None:
         return
-    given = ("params", "batch") if batch else ("params",)
+    given = ("params", second) if batch else ("params",)
     key = {"key": None} if takes_key(loss) else {}
     try:
         signature.bind(*given, **key)
     except TypeError as why:
         call = f"loss({', '.join((*given, *(f'{name}={name}' for name in key)))})"
-        raise ArgumentError(f"`loss` cannot be called as `{call}`: {why}.", hint=_hint(signature, batch)) from None
+        raise ArgumentError(
+            f"`loss` cannot be called as `{call}`: {why}.", hint=_hint(signature, batch, second)
+        ) from None
 
 
-def _hint(signature: inspect.Signature, batch: bool) -> str:
+def _hint(signature: inspect.Signature, batch: bool, second: str) -> str:
     takes = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes = [name for name in takes if name != "key"]
+    if second != "batch":
+        return f"let it take {second}, what its minimum depends on, as its second argument"
     if batch and len(takes) < 2:
         return "let it take a batch of the data as its second argument, or leave `data` out"
     if not batch and len(takes) == 2:

@@ -158,7 +158,7 @@ def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) 
         error.add_note(_WRITTEN_OTHERWISE)
         raise
     refuse_traced(closed.consts)
-    _check_scalar(_first(shape, call) if objective.has_aux else shape, call)
+    check_scalar(_first(shape, call) if objective.has_aux else shape, call)
     return Trace(str(closed.jaxpr), tuple(_constants(closed)), _convolves(closed.jaxpr))
 
 
@@ -191,7 +191,8 @@ def _first(shape: Any, call: str) -> Any:
     return shape[0]
 
 
-def _check_scalar(shape: Any, call: str) -> None:
+def check_scalar(shape: Any, call: str) -> None:
+    """Raise LossShapeError where what a call returns, of this shape and dtype, is not one float."""
     hint = "average over the batch, as in `jnp.mean(per_example)`"
     if isinstance(shape, tuple) and len(shape) == 2:
         hint = "return the loss alone; `minimize(has_aux=True)` takes such a pair, whose second is not descended on"

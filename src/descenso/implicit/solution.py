@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from descenso._errors import ArgumentError
 from descenso._types import Leaves, Method, Scalar
+from descenso.engine.calling import check_call
 from descenso.engine.compile_cache import keep_on_disk
-from descenso.engine.objective import Parted, parted
+from descenso.engine.objective import Parted, check_scalar, parted
 from descenso.engine.tree import Tree, flatten
 from descenso.implicit.derivative import minimum
 from descenso.implicit.descend import descend
@@ -108,10 +109,12 @@ def argmin(
         A function of `theta`, any pytree of arrays, and optionally of a start.
 
     Raises:
-        ArgumentError: an argument is not what it must be. From the call: ParamsError, as in `minimize`.
+        ArgumentError: an argument is not what it must be. From the call: ParamsError and LossShapeError, as in
+            `minimize`.
     """
     if not callable(loss):
         raise ArgumentError(f"`loss` is a {type(loss).__name__}. It must be a function of params and theta.")
+    check_call(loss, batch=True, second="theta")
     if isinstance(method, str) and method != "auto":
         named(method)
     if steps < 1 or (products is not None and products < 1):
@@ -140,6 +143,8 @@ def _solve(
 
     def value(x: Leaves) -> Scalar:
         return loss(tree.build(x), theta)
+
+    check_scalar(jax.eval_shape(value, leaves), "loss(params, theta)")
 
     def solve(value: Callable, start: Leaves) -> tuple:
         found = descend(value, start, settings.method, share, settings.steps)
