@@ -281,6 +281,10 @@ def test_what_has_no_gradient_is_not_decayed():
     assert torch.equal(unused, torch.ones(3))
     with optimizer.evaluation():
         assert same(model[0], start)
+        shown = [p.clone() for p in model.parameters()]
+    model.requires_grad_(False)  # frozen to be shown, it is averaged as before
+    with optimizer.evaluation():
+        assert all(map(torch.equal, shown, model.parameters()))
 
 
 def test_a_group_may_be_empty():

@@ -105,16 +105,22 @@ class Whole:
 
     A line search moves it too, since the loss that it has seen is that of all params. A method that has a `skip` makes
     it in place of a step where a gradient is not finite.
+
+    Attributes:
+        nested, kept: the state, as the method has it and as it is saved.
+        met: the places of the params that have had a gradient; of a state from elsewhere, those that are not frozen.
     """
 
     nested: State = ()
     kept: Flat | None = None
+    met: set[int] = field(default_factory=set)
 
     def step(
         self, method: Method, params: list[Tensor], given: Given, states: States, loss: Tensor, scale: float | Tensor
     ) -> None:
         _check_one_device(method, params)
         leaves = tuple(p.detach() for p in params)
+        self.met = self._met(params, states) | {i for i, g in enumerate(given) if g is not None}
         if self.kept is None or states.get(params[0]) is not self.kept:
             self.nested = method.init(leaves, xp=torch)
             if states.get(params[0]):
@@ -132,13 +138,18 @@ class Whole:
         states[params[0]] = self.kept = flat(self.nested)
 
     def answer(self, method: Method, params: list[Tensor], states: States) -> list[Tensor]:
-        """The point that the method gives as its answer, a param that is frozen as it is."""
+        """The point that the method gives as its answer, a param that never had a gradient as it is."""
         if not states.get(params[0]):
             return params
         leaves = tuple(p.detach() for p in params)
         state = filled(method.init(leaves, xp=torch), states[params[0]])
-        answer = zip(method.eval_params(leaves, state), params, strict=True)
-        return [a.reshape(p.shape) if p.requires_grad else p for a, p in answer]
+        met, answer = self._met(params, states), zip(method.eval_params(leaves, state), params, strict=True)
+        return [a.reshape(p.shape) if i in met else p for i, (a, p) in enumerate(answer)]
+
+    def _met(self, params: list[Tensor], states: States) -> set[int]:
+        state = states.get(params[0])
+        foreign = bool(state) and state is not self.kept
+        return {i for i, p in enumerate(params) if p.requires_grad} if foreign else self.met
 
 
 def _finite(grads: tuple[Tensor, ...]) -> bool:
