@@ -126,9 +126,9 @@ def test_balanced_classes_weigh_the_same():
 
 def test_a_warm_start_begins_where_the_last_fit_ended():
     with pytest.warns(ConvergenceWarning):
-        model = DescentClassifier(budget=5, warm_start=True).fit(X, Y)
+        model = DescentClassifier(budget=2, warm_start=True).fit(X, Y)
     first = model.result_.loss
-    assert model.set_params(budget=None).fit(X, Y).n_iter_ > 5
+    assert model.set_params(budget=None).fit(X, Y).n_iter_ > 2
     assert model.result_.loss < first
     assert model.fit(X, Y).n_iter_ <= 1  # it is at the optimum already
     assert model.reason_ == "converged"

@@ -105,6 +105,8 @@ def joined(runs: list[Result]) -> Result:
     parts = {f.name: [getattr(r.history, f.name) for r in runs] for f in fields(History)}
     parts["step"] = [s + n for s, n in zip(parts["step"], steps, strict=False)]
     parts["seconds"] = [s + n for s, n in zip(parts["seconds"], seconds, strict=False)]
+    found = [f._replace(step=f.step + int(n)) for r, n in zip(runs, steps, strict=False) for f in r.findings]
+    first = {(f.kind, f.message): f for f in reversed(found)}  # each run says anew which method it takes
     return replace(
         runs[-1],
         history=History(**{name: np.concatenate(values) for name, values in parts.items()}),
@@ -112,5 +114,5 @@ def joined(runs: list[Result]) -> Result:
         gradients=sum(r.gradients for r in runs),
         epochs=sum(r.epochs for r in runs),
         seconds=float(seconds[-1]),
-        findings=[f._replace(step=f.step + int(n)) for r, n in zip(runs, steps, strict=False) for f in r.findings],
+        findings=[f for f in found if f is first[f.kind, f.message]],
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from descenso.estimators.descend import Options, joined, left_of, precision, priced, run_once
 from descenso.estimators.gap import Gap, Rows, duality_gap, rows_at
+from descenso.estimators.newton import decoupled, newton
 from descenso.estimators.objective import Penalised
 from descenso.methods.projected import ProjectedLBFGS
 from descenso.result import Finding, Reason, Result
@@ -19,6 +20,7 @@ _LOOSE = 1e-4  # above this no gradient is small enough to say that a loss witho
 _FINE, _FINE_32 = (1e-9, 1e-12), (1e-6, 1e-7)  # shares of the largest gradient, in 64 bits and above the rounding of 32
 _MOST_STEPS = 20_000  # that nobody has given a budget for
 _MOST_STAGES = 30
+_WIDE_KINK, _NARROW_KINK = 1.0, 0.01  # of Newton's method
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def exact(
     budget = options.budget if limited else Budget(steps=_MOST_STEPS)
     close, runs, seen = _CLOSE if options.wide else _CLOSE_32, [], []
     fine = _FINE if options.wide else _FINE_32
-    stage: Stage | None = _first(loss, fine, provable=validate is None and _is_penalised(loss))
+    direct = validate is None and decoupled(loss, params, table)
+    stage: Stage | None = _first(loss, fine, provable=validate is None and _is_penalised(loss), direct=direct)
     if validate is None and not loss.family.rough and _begun(params):
         with precision(options.wide):
             there = duality_gap(loss, params, rows_at(loss, table.scores(params), data), table)
@@ -75,9 +78,12 @@ def exact(
     while stage is not None and (left := left_of(budget, runs)) is not None:
         now = replace(loss, shape=loss.shape._replace(kink=stage.kink))
         # in 32 bits rounding can keep the gradient above that: then the run ends where its loss no longer falls
-        stop = Stop(gradient=stage.gradient, floor=not options.wide)
-        asked = {"method": _search(params), "batch_size": "all", "budget": left, "stop": stop, "validate": validate}
-        runs.append(run_once(now, params, data, options, **asked))
+        run = newton(now, params, table, data, options, left, stage.gradient) if direct else None
+        if run is None:
+            stop = Stop(gradient=stage.gradient, floor=not options.wide)
+            asked = {"method": _search(params), "batch_size": "all", "budget": left, "stop": stop, "validate": validate}
+            run = run_once(now, params, data, options, **asked)
+        runs.append(run)
         params = runs[-1].params
         if not (runs[-1].usable and loss.family.convex):
             return joined(runs)
@@ -85,7 +91,7 @@ def exact(
             rows = rows_at(now, table.scores(params), data)
         seen.append(Seen(rows, duality_gap(now, params, rows, table) if validate is None else None))
         interrupted = runs[-1].reason is Reason.INTERRUPTED
-        stage = None if interrupted else _next(stage, seen, close, fine, rough=loss.family.rough)
+        stage = None if interrupted else _next(stage, seen, close, fine, rough=loss.family.rough, direct=direct)
         data = _centred(data, rows)
     run = _judged(joined(runs), seen[-1].gap, close, close if loss.family.rough else _LOOSE)
     if run.reason is Reason.CONVERGED and seen[-1].gap is None and validate is None:
@@ -125,20 +131,29 @@ def _centred(data: dict, rows: Rows) -> dict:
     return {**data, "pull": rows.slopes.reshape(data["pull"].shape).astype(data["pull"].dtype)}
 
 
-def _first(loss: Penalised, fine: tuple[float, float], *, provable: bool) -> Stage:
-    """The first stage. Where the gap can be measured it judges how small a gradient is needed."""
+def _first(loss: Penalised, fine: tuple[float, float], *, provable: bool, direct: bool) -> Stage:
+    """The first stage. Where the gap can be measured it judges how small a gradient is needed.
+
+    direct: whether it is Newton's method, which needs rows near their kinks, so that these are wide at first.
+    """
     if not loss.family.rough:
         return Stage(0.0, fine[0])
+    if direct:
+        return Stage(_WIDE_KINK, 1e-2 if provable else 1e-6)
     return Stage(0.1, 1e-3 if provable else 1e-6)
 
 
-def _next(stage: Stage, seen: list[Seen], close: float, fine: tuple[float, float], *, rough: bool) -> Stage | None:
+def _next(
+    stage: Stage, seen: list[Seen], close: float, fine: tuple[float, float], *, rough: bool, direct: bool
+) -> Stage | None:
     """The stage after these, None where the optimum is proven or no more can be had."""
     now = seen[-1]
     if now.relative <= close or len(seen) == _MOST_STAGES:
         return None
     if not rough:
         return Stage(0.0, fine[1]) if len(seen) == 1 else None
+    if direct and stage.kink > _NARROW_KINK:
+        return replace(stage, kink=stage.kink / 5)
     if len(seen) == 1:
         return replace(stage, kink=0.01)
     if len(seen) > 3 and now.bound > seen[-3].bound / 2:
