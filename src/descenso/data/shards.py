@@ -85,9 +85,9 @@ def agreed(parts: list[Shard], wanted: Sequence[str] | None) -> list[str]:
 def _differs(part: Shard, first: Shard, lacking: list[str], more: list[str]) -> SchemaError:
     told = [f"lacks {', '.join(map(repr, lacking))}"] if lacking else []
     told += [f"has {', '.join(map(repr, more))} more"] if more else []
-    against = "" if part is first else f" than {first.name}"
+    against = "" if part is first else f"unlike {first.name} "
     return SchemaError(
-        f"{part.name}: it {' and '.join(told)}{against}. All parts must have the same columns.",
+        f"{part.name}: {against}it {' and '.join(told)}. All parts must have the same columns.",
         hint="mend the part, or name the columns to read",
         file=part.name,
         column=(lacking + more)[0],
