@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ from pyarrow import csv, ipc, orc, parquet
 from typer.testing import CliRunner
 
 from descenso._errors import ArgumentError, DataError, SchemaError, TableError
+from descenso.cli import app as app_module
 from descenso.cli import predict as predict_module
 from descenso.cli import predictions as predictions_module
 from descenso.cli.app import app
 from descenso.cli.predict import predict
+from descenso.cli.predictions import in_place_of
 from descenso.cli.saved import Saved, save_model
 from descenso.data import csv as csv_module
 from descenso.data import readers as readers_module
@@ -232,3 +236,20 @@ def test_what_a_killed_process_left_is_removed(table, models, tmp_path):
     done = CliRunner().invoke(app, ["predict", str(models / "class"), *files, "--out", str(tmp_path / "p.csv")])
     assert (done.exit_code, done.stdout.split()[0]) == (0, "3,000")
     assert sorted(os.listdir(tmp_path)) == ["p.csv", "t"]
+
+
+def test_the_file_that_no_room_is_left_for_is_named(tmp_path):
+    out = tmp_path / "p.csv"
+    with pytest.raises(OSError, match="No space left") as caught, in_place_of(out):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+    assert caught.value.filename == str(out)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_terminal_that_lacks_a_letter_shows_the_rest(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    monkeypatch.setattr(app_module, "app", lambda: print("R\u00b2 0.99"))
+    app_module.run()
+    narrow.flush()
+    assert narrow.buffer.getvalue() == b"R? 0.99\n"

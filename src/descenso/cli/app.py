@@ -252,6 +252,9 @@ def _batch_size(asked: str) -> int | str:
 
 def run() -> None:
     """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter shows ?
+            stream.reconfigure(errors="replace")
     try:
         app()
     except BrokenPipeError:  # `descenso ... | head`

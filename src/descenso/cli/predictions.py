@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv, ipc, parquet
 
 from descenso._errors import ArgumentError
-from descenso.disk.files import flush_folder, hidden, sweep
+from descenso.disk.files import flush_folder, hidden, named_if_full, sweep
 
 _WRITERS: dict[str, Callable[[Any, pa.Schema], Any]] = {
     ".csv": csv.CSVWriter,
@@ -51,7 +51,8 @@ def in_place_of(out: Path) -> Iterator[tuple[Path, Path]]:
     try:
         made, aside = folder / out.name, folder / "aside"
         aside.mkdir()
-        yield made, aside
+        with named_if_full(out):
+            yield made, aside
         with open(made, "rb") as file:
             os.fsync(file.fileno())
         made.replace(out)

@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 from descenso._errors import ArgumentError, ModelError
 from descenso.data.encode import Encoding, encoding_from_json
 from descenso.data.target import Target, target_from_json
+from descenso.disk.files import named_if_full
 
 FORMAT = 1
 _MOST_JSON_BYTES = 1 << 26
@@ -195,7 +196,8 @@ def _in_place_of(folder: Path) -> Iterator[Path]:
     hidden, aside = (folder.with_name(f".{folder.name}.{what}-{uuid4().hex[:8]}") for what in ("new", "old"))
     try:
         hidden.mkdir()
-        yield hidden
+        with named_if_full(folder):
+            yield hidden
         _sync(hidden)
         if folder.exists():
             folder.rename(aside)

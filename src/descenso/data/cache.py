@@ -19,7 +19,7 @@ from descenso.data.blocks import Blocks, path_of
 from descenso.data.location import Location, reading
 from descenso.data.shuffle import shuffled
 from descenso.disk.canonical import Broken, canonical, sealed, unsealed
-from descenso.disk.files import hidden, publish, sweep, write_file
+from descenso.disk.files import hidden, named_if_full, publish, sweep, write_file
 
 FORMAT = 3
 _MANIFEST = "manifest.json"
@@ -111,9 +111,10 @@ def keep(folder: Path, name: str | None, make: Callable[[Path], Kept]) -> Kept:
     prepared = hidden(folder)
     prepared.mkdir(mode=0o700)
     try:
-        arrays, about = make(prepared)
-        manifest = {"format": FORMAT, "about": about, "arrays": {k: _told(a) for k, a in arrays.items()}}
-        write_file(prepared / _MANIFEST, [sealed(manifest)])
+        with named_if_full(folder):
+            arrays, about = make(prepared)
+            manifest = {"format": FORMAT, "about": about, "arrays": {k: _told(a) for k, a in arrays.items()}}
+            write_file(prepared / _MANIFEST, [sealed(manifest)])
         name = name or name_of(manifest)
         if (folder / name).exists():  # somebody else was quicker, or the same rows came in a stream before
             shutil.rmtree(prepared)

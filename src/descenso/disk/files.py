@@ -7,9 +7,11 @@ undo it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -18,8 +20,20 @@ from typing import Any
 from descenso.disk.owner import Owner
 
 _HIDDEN = ".tmp-"
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _PIECE = 1 << 24  # bytes handed to one write
 _numbers = count()
+
+
+@contextmanager
+def named_if_full(path: Path) -> Iterator[None]:
+    """Say for which file or folder there is no room: an error of writing alone names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
 
 
 def write_file(path: Path, pieces: Iterable[Any]) -> dict[str, Any]:
