@@ -299,6 +299,12 @@ def test_parts_that_differ_are_named(table, tmp_path, second, words, column):
     assert (caught.value.file, caught.value.column) == (str(other), column)
 
 
+@pytest.mark.parametrize("columns", ["a", ["a", "b", "a"]])
+def test_columns_are_a_list_of_different_names(table, columns):
+    with pytest.raises(ArgumentError, match="`columns` is .*a list of names, each of them once"):
+        Streamed.table(table, target="y", columns=columns)
+
+
 def test_an_integer_part_and_a_float_part_are_both_numbers(table, tmp_path):
     parts = [write(table, tmp_path / "p-0.csv"), write(mended(table, b=table["a"]), tmp_path / "p-1.csv")]
     found = rows_of(Streamed.table(parts, target="y"))

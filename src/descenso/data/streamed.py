@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from descenso._errors import ArgumentError
 from descenso.data.memory import as_bytes
 
 
@@ -65,10 +66,16 @@ class Streamed:
             filesystem: of `pyarrow.fs` or fsspec, that the files are in; None for this machine or that of the address.
 
         Raises:
+            ArgumentError: an argument is not what it must be.
             DataError: a part cannot be read, parts do not agree, a value is no number, missing or infinite.
         """
         from descenso.data.numbers import cached
 
+        if isinstance(columns, str) or (columns is not None and len(set(columns)) < len(columns)):
+            raise ArgumentError(
+                f"`columns` is {columns!r}. It must be a list of names, each of them once.",
+                hint=f"columns=[{columns!r}]" if isinstance(columns, str) else None,
+            )
         made = cached(source, target, columns, None if cache is None else Path(cache), filesystem)
         data = made.inputs if made.target is None else (made.inputs, made.target)
         return cls(data, memory, made.columns, made.notes)
