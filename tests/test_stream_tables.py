@@ -301,7 +301,7 @@ def test_parts_that_differ_are_named(table, tmp_path, second, words, column):
 
 @pytest.mark.parametrize("columns", ["a", ["a", "b", "a"]])
 def test_columns_are_a_list_of_different_names(table, columns):
-    with pytest.raises(ArgumentError, match="`columns` is .*a list of names, each of them once"):
+    with pytest.raises(ArgumentError, match=r"`columns` is .*a list of names, each of them once"):
         Streamed.table(table, target="y", columns=columns)
 
 
