@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from benchmarks.arena import catalogue, tuned, wall
 from benchmarks.arena.eager import MODELS
 from benchmarks.arena.eager.run import disagreement, train
+from benchmarks.arena.wall_table import HEAD, row
 from benchmarks.arena.watched import Call, reached, watched
 
 
@@ -75,7 +78,7 @@ def test_a_row_tells_medians_and_misses():
         "cold": {"seconds": 5.0},
         "runs": runs,
     }
-    cells = dict(zip(wall.HEAD, wall.row(found), strict=True))
+    cells = dict(zip(HEAD, row(found), strict=True))
     assert cells["torch, s"] == "3.00"
     assert cells["times torch"] == "0.50 miss 2.00"
     assert cells["as planned for torch, times torch"] == "miss miss miss"
@@ -83,9 +86,30 @@ def test_a_row_tells_medians_and_misses():
     assert cells["cold, s (times)"] == "5.00 (2.50)"
     assert cells["short by"] == "- 0.2 -"
     runs[0] = _run(1.0, 2.0, whole=False)
-    assert "a tenth of the steps" in wall.row(found)[3]
+    assert "a tenth of the steps" in row(found)[3]
 
 
 def test_the_command_refuses_an_unknown_workload(capsys):
     assert wall.main(["--only", "nonsense"]) == 2
     assert "no workload named nonsense" in capsys.readouterr().err
+
+
+def test_a_workload_that_cannot_be_timed_does_not_end_the_table(monkeypatch, capsys):
+    def refuse(name, *_):
+        if name == "poisson":
+            raise subprocess.CalledProcessError(1, "wall")
+        return {"name": name, "size": 1, "steps": 50, "runs": [_run(1.0, 2.0)], "fresh": none, "cold": none}
+
+    none = {"seconds": None}
+    monkeypatch.setattr(wall, "_in_fresh_processes", refuse)
+    assert wall.main(["--only", "poisson,linear_raw"]) == 1
+    told = capsys.readouterr()
+    assert "poisson: not timed" in told.err
+    assert "| linear_raw | 1 | 50 |" in told.out
+
+
+def test_the_reason_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(wall, "disagreement", lambda *_: 0.5)
+    monkeypatch.setattr(wall, "watched", lambda *_: None)
+    assert wall.main(["--child", "linear_small", "--seeds", "1"]) == 1
+    assert capsys.readouterr().err == "linear_small: torch's loss is 5.0e-01 off JAX's.\n"

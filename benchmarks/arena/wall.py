@@ -13,7 +13,6 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 
 import jax
 import numpy as np
@@ -22,6 +21,7 @@ import torch
 from benchmarks.arena import catalogue, tuned
 from benchmarks.arena.eager.run import disagreement, train
 from benchmarks.arena.peers import TUNED, Peer
+from benchmarks.arena.wall_table import HEAD, line, row
 from benchmarks.arena.watched import Call, Watched, reached, watched
 from benchmarks.arena.workload import Workload
 from benchmarks.timing import machine
@@ -39,28 +39,19 @@ planned for torch: the same with the task's batch_size and Budget(steps=N). It h
 a fresh process that finds the compilation cache of an earlier one, cold one that finds none. Imports count for none.
 Short by: (ours at the end) / target - 1 where the target was not reached.
 """
-HEAD = (
-    "task",
-    "params",
-    "N",
-    "torch, s",
-    "fused, s",
-    "ours, s",
-    "times torch",
-    "as planned for torch, times torch",
-    "fresh, s (times)",
-    "cold, s (times)",
-    "short by",
-)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it; the exit status is 2 where nothing could be run."""
+    """Run it; the exit status is 2 where nothing could be run, 1 where a workload could not be timed."""
     args = _parser().parse_args(argv)
     call = Call(args.times, restarts=args.restarts)
     if args.child:
         again = args.target is not None
-        found = once(args.child, call, args.target) if again else measure(args.child, args.seeds, call)
+        try:
+            found = once(args.child, call, args.target) if again else measure(args.child, args.seeds, call)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 1
         print(json.dumps(found))
         return 0
     try:
@@ -74,14 +65,18 @@ def main(argv: list[str] | None = None) -> int:
     if not names:
         print("nothing to run.", file=sys.stderr)
         return 2
-    print(f"{machine()}, jax {jax.__version__}, torch {torch.__version__}\n\n{_line(HEAD)}\n|{'---|' * len(HEAD)}")
+    print(f"{machine()}, jax {jax.__version__}, torch {torch.__version__}\n\n{line(HEAD)}\n|{'---|' * len(HEAD)}")
     found = []
     for name in names:
-        found.append(_in_fresh_processes(name, args.seeds, call))
-        print(_line(row(found[-1])), flush=True)
+        try:
+            found.append(_in_fresh_processes(name, args.seeds, call))
+        except subprocess.CalledProcessError:
+            print(f"{name}: not timed, for the reason above", file=sys.stderr, flush=True)
+            continue
+        print(line(row(found[-1])), flush=True)
         if args.json:
             Path(args.json).write_text(json.dumps({"made": machine(), "runs": found}, indent=1) + "\n")
-    return 0
+    return 0 if len(found) == len(names) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -192,42 +187,6 @@ def _ours(workload: Workload, run: Watched, target: float) -> dict:
     losses = run.losses(workload)
     step, seconds = reached(run.seen, losses, target) or (None, None)
     return {"step": step, "seconds": seconds, "whole": run.seconds, "final": losses[-1], "ending": run.ending}
-
-
-def row(found: dict) -> tuple[str, ...]:
-    """A line of the table: medians over the seeds, the ratio of every seed, "miss" where the target was not reached."""
-    runs = found["runs"]
-    eager = median(run["torch"]["seconds"] for run in runs)
-    mark = "" if all(run["torch"]["whole"] for run in runs) else " (a tenth of the steps, times ten)"
-    first = runs[0]["torch"]["seconds"]
-    return (
-        found["name"],
-        f"{found['size']:,}",
-        f"{found['steps']:,}",
-        f"{eager:.2f}{mark}",
-        f"{median(run['fused']['seconds'] for run in runs):.2f}",
-        " ".join(_seconds(run["ours"]["seconds"]) for run in runs),
-        *(" ".join(_times(run[k]["seconds"], run["torch"]["seconds"]) for run in runs) for k in ("ours", "planned")),
-        *(f"{_seconds(found[k]['seconds'])} ({_times(found[k]['seconds'], first)})" for k in ("fresh", "cold")),
-        " ".join(_short(run) for run in runs),
-    )
-
-
-def _short(run: dict) -> str:
-    """How far above the target a run ended that missed it, relatively."""
-    return "-" if run["ours"]["seconds"] is not None else f"{run['ours']['final'] / run['target'] - 1:.1g}"
-
-
-def _seconds(value: float | None) -> str:
-    return "miss" if value is None else f"{value:.2f}"
-
-
-def _times(ours: float | None, theirs: float) -> str:
-    return "miss" if ours is None else f"{ours / theirs:.2f}"
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":
