@@ -103,3 +103,21 @@ def test_a_loss_that_is_not_finite_is_left_to_the_driver():
     model._coef = model._coef + 1e6  # exp overflows at the start
     with pytest.raises(ValueError, match="no finite loss"):
         model.fit(x, y)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "huber", "epsilon_insensitive", "quantile", "gamma"])
+def test_tables_of_any_kind_are_descended_to_their_optimum(loss):
+    for seed in range(5):
+        chance = np.random.default_rng(seed)
+        rows, columns = chance.integers(4, 80), chance.integers(1, 9)
+        table = chance.normal(size=(rows, columns)) * 10.0 ** chance.integers(-3, 4, size=columns)
+        table[:, 0] = 3.0 if seed % 2 else table[:, 0]
+        table[:, -1] = 2 * table[:, 0]
+        alpha = [0.0, 1e-6, "auto", 1.0, 100.0][seed]
+        if "hinge" in loss:
+            model = DescentClassifier(loss, alpha=alpha or "auto", fit_intercept=seed > 1)
+            model.fit(table, np.r_[0, 1, chance.integers(0, 3, size=rows - 2)])
+        else:
+            model = DescentRegressor(loss, alpha=alpha, standardize=seed > 2, fit_intercept=seed > 1)
+            model.fit(table, 0.01 + chance.exponential(size=rows) * 10.0 ** chance.integers(-2, 3))
+        assert model.reason_ == "converged", (seed, model.result_)

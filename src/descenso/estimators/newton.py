@@ -21,8 +21,11 @@ from descenso.watch.limits import Budget
 from descenso.watch.verdict import Stop
 
 _MOST_COLUMNS = 1024  # beyond, a Hessian costs more than the gradients that L-BFGS takes
-_DAMPED = 16.0  # in roundings of the largest curvature: added to it, for columns that others are made of
-_IDLE = 3  # steps that lower the loss by no more than its rounding, after which it has come to rest
+_ROUNDED = 16.0  # in roundings of the largest curvature: added to it, for columns that others are made of
+_IDLE, _IDLE_32 = 6, 3  # steps that lower the loss by no more than its rounding, after which it has come to rest
+_SHORT, _FULL = 0.1, 0.5  # a search that ends below the first asks for more damping, one above the second for less
+_FINEST = 4 * float(np.finfo(np.float64).eps)  # in 32 bits the loss is known less well than the step to its minimum
+_LEAST, _MOST = 1e-6, 1e9  # damping: below the first it is none
 
 
 def decoupled(loss: Penalised, params: Any, table: Any) -> bool:
@@ -38,16 +41,17 @@ def newton(
 ) -> Result | None:
     """One run, all rows at every step; None where a number is not finite, which the driver knows how to treat.
 
-        u_{t+1} = u_t - a H^-1 g     for each score by itself, with a at which the slope is a tenth of what it was
+        u_{t+1} = u_t - a (H + m I)^-1 g     for each score by itself, a where the slope is a tenth of what it was
 
-    The derivatives of a loss with kinks are those of what it is rounded off to (semismooth Newton), to which only the
-    rows near a kink contribute. A step costs one gradient, and the Hessian what its products cost in gradients.
+    m is 0 until a search ends short of the step: then it grows, and shrinks again with every full one. The derivatives
+    of a loss with kinks are those of what it is rounded off to (semismooth Newton), to which only the rows near a kink
+    contribute. A step costs one gradient, and the Hessian what its products cost in gradients.
 
     Args:
         params: {"coef": (columns,) or (columns, outputs), "intercept"}. data: of `table`, "pull" too.
         gradient: the share of the largest gradient norm that counts as none.
 
-    Source: Qi and Sun 1993, Math. Prog. 58; Nocedal and Wright 2006, chapter 3.
+    Source: Qi and Sun 1993, Math. Prog. 58; the damping after Marquardt 1963, J. SIAM 11(2).
     """
     coef = np.asarray(params["coef"], np.float64)
     shape, single = coef.shape, coef.ndim == 1
@@ -84,9 +88,9 @@ def _run(
     z = problem.scores(U)
     at = problem.slopes(z)
     g = problem.gradient(U, at.first)
-    eps = float(np.finfo(problem.x.dtype).eps)
+    eps, patience = float(np.finfo(problem.x.dtype).eps), _IDLE if options.wide else _IDLE_32
     largest, course, step, told = 0.0, [], 0, perf_counter()
-    moved, lowest, idle = np.zeros(outputs), np.inf, 0
+    moved, damping, lowest, idle = np.zeros(outputs), np.zeros(outputs), np.inf, 0
     while True:
         losses = at.loss + problem.penalty(U)
         value = float(losses.sum())
@@ -102,19 +106,20 @@ def _run(
         idle = 0 if value < lowest - 4 * eps * abs(value) else idle + 1
         lowest = min(lowest, value)
         look = Look(step, spending.gradients, value, lambda U=U: made(U))
-        ended = _ended(norm, largest, gradient, idle) or spending.ended(step) or _asked(options, look)
+        ended = _ended(norm, largest, gradient) or spending.ended(step) or _asked(options, look)
         if ended is not None:
             break
         needed = np.sum(g * g, axis=0) * outputs > (gradient * largest) ** 2
-        D, cost = _direction(problem, g, at.second, needed)
+        D, cost = _direction(problem, g, at.second, np.where(needed, damping, np.nan))
         if D is None:
             return None
         fall = -float(np.sum(g * D))
-        if fall <= 4 * eps * abs(value):
-            ended = Stop(Reason.CONVERGED, f"the quadratic model promises {fall / 2:.2g} less, which is below rounding")
+        ended = _at_rest(fall, value, eps, idle=idle >= patience)
+        if ended is not None:
             break
         dz = problem.scores(D)
         moved, tried = search(problem, U, D, z, dz, g, losses)
+        damping = np.where(needed, _damped(damping, moved), damping)
         spending.probes += cost + FORWARD * tried
         U, step = U + moved * D, step + 1
         z = z + moved.astype(z.dtype) * dz if step % 8 else problem.scores(U)
@@ -123,15 +128,19 @@ def _run(
     return _result(made(U), course, ended, spending)
 
 
-def _ended(norm: float, largest: float, gradient: float, idle: int) -> Stop | None:
-    if norm <= gradient * largest:
-        why = f"the gradient norm fell to {gradient:g} of the largest seen, {largest:.3g}, or below"
-        return Stop(Reason.CONVERGED, why)
-    if idle == _IDLE:
-        return Stop(
-            Reason.PLATEAU, f"the loss no longer falls; the gradient norm is {norm:.3g}, at first {largest:.3g}"
-        )
-    return None
+def _ended(norm: float, largest: float, gradient: float) -> Stop | None:
+    if norm > gradient * largest:
+        return None
+    why = f"the gradient norm fell to {gradient:g} of the largest seen, {largest:.3g}, or below"
+    return Stop(Reason.CONVERGED, why)
+
+
+def _at_rest(fall: float, value: float, eps: float, *, idle: bool) -> Stop | None:
+    """The end where no lower loss can be told, by the fall that the quadratic model promises."""
+    told = f"the quadratic model promises {fall / 2:.2g} less"
+    if fall <= _FINEST * abs(value) or (idle and fall <= 4 * eps * abs(value)):
+        return Stop(Reason.CONVERGED, f"{told}, which is below rounding")
+    return Stop(Reason.PLATEAU, f"the loss no longer falls, though {told}") if idle else None
 
 
 def _asked(options: Options, look: Look) -> Stop | None:
@@ -144,18 +153,25 @@ def _asked(options: Options, look: Look) -> Stop | None:
     return None
 
 
+def _damped(damping: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """The damping after searches that ended at `moved`, (outputs,)."""
+    more = np.minimum(np.maximum(damping, _LEAST) * np.where(moved < _SHORT**3, 1000, 10), _MOST)
+    less = np.where(damping > _LEAST, damping / 10, 0.0)
+    return np.where(moved < _SHORT, more, np.where(moved > _FULL, less, damping))
+
+
 def _direction(
-    problem: Scored, g: np.ndarray, second: np.ndarray, needed: np.ndarray
+    problem: Scored, g: np.ndarray, second: np.ndarray, damping: np.ndarray
 ) -> tuple[np.ndarray | None, float]:
-    """-H^-1 g of the outputs that need it, 0 of the others, and what the Hessians cost in gradients."""
+    """-(H + m I)^-1 g of each output, 0 where its m is NaN, and what the Hessians cost in gradients."""
     D, products = np.zeros_like(g), 0.0
     eps = np.finfo(problem.x.dtype).eps
-    for k in np.flatnonzero(needed):
+    for k in np.flatnonzero(~np.isnan(damping)):
         H = problem.hessian(second[:, k])
         products += np.count_nonzero(second[:, k] > 0) * problem.x.shape[1]
         if not np.isfinite(H).all():
             return None, 0.0
-        H[np.diag_indices_from(H)] += _DAMPED * eps * (H.diagonal().max() or 1.0)
+        H[np.diag_indices_from(H)] += damping[k] + _ROUNDED * eps * (H.diagonal().max() or 1.0)
         try:
             D[:, k] = cho_solve(cho_factor(H, lower=True, check_finite=False), -g[:, k], check_finite=False)
         except LinAlgError:

@@ -86,7 +86,7 @@ def exact(
         runs.append(run)
         params = runs[-1].params
         if not (runs[-1].usable and loss.family.convex):
-            return joined(runs)
+            return _without_budget(joined(runs), limited=limited)
         with precision(options.wide):
             rows = rows_at(now, table.scores(params), data)
         seen.append(Seen(rows, duality_gap(now, params, rows, table) if validate is None else None))
@@ -97,6 +97,11 @@ def exact(
     if run.reason is Reason.CONVERGED and seen[-1].gap is None and validate is None:
         with precision(options.wide):
             return _unless_endless(run, seen[-1], rows_at(loss, 2 * table.scores(params), data), close)
+    return _without_budget(run, limited=limited)
+
+
+def _without_budget(run: Result, *, limited: bool) -> Result:
+    """The run, where it has used up a budget that nobody gave."""
     if run.reason is Reason.BUDGET and not limited:
         return replace(run, reason=Reason.PLATEAU, message=f"it has not arrived in {run.steps:,} epochs")
     return run
@@ -153,7 +158,8 @@ def _next(
     if not rough:
         return Stage(0.0, fine[1]) if len(seen) == 1 else None
     if direct and stage.kink > _NARROW_KINK:
-        return replace(stage, kink=stage.kink / 5)
+        narrower = stage.kink / 5
+        return Stage(narrower, stage.gradient if narrower > _NARROW_KINK else 1e-6)
     if len(seen) == 1:
         return replace(stage, kink=0.01)
     if len(seen) > 3 and now.bound > seen[-3].bound / 2:

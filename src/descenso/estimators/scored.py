@@ -102,7 +102,8 @@ def search(
     """How far to go along D for each output, (outputs,), and how many points that took.
 
     The slope along a direction of a convex loss only rises: its root is enclosed, by Newton's steps where they stay
-    inside, else by halves, until the slope is a tenth of what it was at a lower loss.
+    inside, else by halves, or by tenths while it may be anywhere above 0, until the slope is a tenth of what it was at
+    a lower loss.
     """
     start, eps = np.sum(g * D, axis=0), np.finfo(z.dtype).eps
     bent, slope = np.sum(problem.ridge * D * D, axis=0), np.sum(problem.ridge * U * D, axis=0)
@@ -122,7 +123,8 @@ def search(
         high = np.where(usable & (now < 0), high, a)
         guess = a - now / np.where(curve > 0, curve, 1.0)
         inside = usable & (curve > 0) & (guess > low) & (guess < np.minimum(high, _FURTHER * np.maximum(a, low)))
-        halved = np.where(np.isfinite(high), (low + high) / 2, _FURTHER * a)
+        between = np.where(low > 0, (low + high) / 2, high / 10)
+        halved = np.where(np.isfinite(high), between, _FURTHER * a)
         a = np.where(done, a, np.where(inside, guess, halved))
     # where the trials ran out, the loss still falls at the lower end
     return np.where(done, a, low), tried
