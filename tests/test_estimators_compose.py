@@ -133,7 +133,8 @@ def test_a_warm_start_begins_where_the_last_fit_ended():
     assert model.fit(X, Y).n_iter_ <= 1  # it is at the optimum already
     assert model.reason_ == "converged"
     with pytest.raises(
-        ValueError, match=r"last fit has arrays of shapes \(1, 30\) \(1,\), and this one needs \(1, 9\)"
+        ValueError,
+        match=r"last fit has arrays of shapes \(1, 30\) \(1,\), and this one, which goes on from it, needs \(1, 9\)",
     ):
         model.fit(X[:, :9], Y)
     with pytest.raises(ValueError, match=r"needs \(3, 30\) \(3,\): columns, classes or `hidden`"):

@@ -69,7 +69,7 @@ def test_a_warm_network_starts_from_its_layers():
     assert np.corrcoef(before, model.decision_function(RAW))[0, 1] > 0.9
     with pytest.raises(ArgumentError, match=r"(?s)shapes \(8,\) .*needs \(5,\) .*hint: .*warm_start=False"):
         model.set_params(hidden=(5,)).fit(RAW, SIDE)
-    with pytest.raises(ArgumentError, match=r"the last fit was of a network, and this is of a linear model"):
+    with pytest.raises(ArgumentError, match=r"The last fit was of a network, and this one, .* is of a linear model"):
         model.set_params(model="linear").fit(RAW, SIDE)
 
 

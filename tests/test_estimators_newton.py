@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -121,3 +122,20 @@ def test_tables_of_any_kind_are_descended_to_their_optimum(loss):
             model = DescentRegressor(loss, alpha=alpha, standardize=seed > 2, fit_intercept=seed > 1)
             model.fit(table, 0.01 + chance.exponential(size=rows) * 10.0 ** chance.integers(-2, 3))
         assert model.reason_ == "converged", (seed, model.result_)
+
+
+def test_a_loss_of_nothing_is_an_optimum():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = DescentRegressor(alpha=0, warm_start=True).fit(x, x @ [1.0, -2.0, 0.5])
+        assert model.fit(x, x @ [1.0, -2.0, 0.5]).reason_ == "converged"
+        assert len(model.loss_curve_) == 1
+        assert DescentRegressor("quantile", alpha=0).fit(x, x @ [1.0, -2.0, 0.5]).reason_ == "converged"
+        for loss in ("squared_hinge", "modified_huber"):  # the least loss, 0, is attained where classes are separable
+            assert DescentClassifier(loss, alpha=0).fit(x, x[:, 0] > 0).reason_ == "converged"
+
+
+def test_a_budget_is_told_whole():
+    with pytest.warns(ConvergenceWarning, match="the 9 epochs allowed were made"):
+        DescentClassifier("hinge", budget=9).fit(X, Y)

@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from descenso import DescentClassifier, DescentRegressor
+from descenso._errors import ArgumentError
 
 X, Y = load_breast_cancer(return_X_y=True)
 W, V = load_wine(return_X_y=True)
@@ -159,3 +160,25 @@ def test_what_a_stream_cannot_do_is_said():
         model.partial_fit(X, Y, classes=[0, 2])
     with pytest.raises(ValueError, match="validation_fraction"):
         DescentClassifier(validation_fraction=0.1).partial_fit(X, Y, classes=[0, 1])
+
+
+def test_a_stream_goes_on_only_with_the_same_model_and_columns():
+    model = DescentClassifier(random_state=0).partial_fit(X, Y, classes=[0, 1])
+    with pytest.raises(ArgumentError, match=r"was of a linear model, and this one, .* of a network"):
+        model.set_params(model="mlp").partial_fit(X, Y)
+    streamed = {"method": "stream", "budget": 1, "warm_start": True, "model": "linear"}
+    with pytest.raises(ArgumentError, match=r"shapes \(1, 30\) \(1,\), .* needs \(1, 3\)"):
+        model.set_params(**streamed).fit(X[:, :3], Y)
+    net = DescentClassifier(model="mlp", hidden=(4,), random_state=0).partial_fit(X, Y, classes=[0, 1])
+    with pytest.raises(ArgumentError, match=r"needs \(5,\)"):
+        net.set_params(**streamed | {"model": "mlp", "hidden": (5,)}).fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore:budget")
+def test_the_first_lot_is_not_gone_through_more_often_than_it_takes():
+    rows = np.random.default_rng(0).normal(size=(2100, 3))
+    few, many = (
+        DescentRegressor(method="stream", budget=1, batch_size=500).fit(rows[:n], rows[:n] @ [1.0, 2.0, 3.0])
+        for n in (1000, 2100)
+    )
+    assert (few.result_.steps, many.result_.steps) == (64, 8)

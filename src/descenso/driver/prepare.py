@@ -246,7 +246,7 @@ def _named_or_checked(method: Any, tree: Tree) -> Method:
 def _check_inner(method: Any) -> None:
     """Raise ArgumentError where a method that is for another has something else in its place."""
     inner = getattr(method, "method", None)
-    if inner is None:
+    if inner is None or not type(method).__module__.startswith("descenso."):
         return
     if not isinstance(inner, Method) or isinstance(inner, type):
         raise ArgumentError(

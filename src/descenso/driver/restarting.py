@@ -49,8 +49,9 @@ def restarted(ready: Prepared, restarts: int | Budget, spending: Spending) -> tu
     )
     spending.probes += unit * found.gradients
     findings = [*ready.findings, Finding("restarts", 0, found.told)]
-    leaves, first = found.leaves, engine.mean_loss(ready.leaves)
-    if found.loss < -_ABYSS * max(1.0, abs(first)):  # what follows would call the floor of the dtype a plateau
+    leaves = found.leaves
+    # what follows would call the floor of the dtype a plateau
+    if found.loss < -_ABYSS and found.loss < -_ABYSS * abs(engine.mean_loss(ready.leaves)):
         told = (
             f"a descent fell to {found.loss:.4g}, where the loss has no floor in sight: the run starts from the start"
         )

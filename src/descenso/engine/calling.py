@@ -23,7 +23,7 @@ def check_call(loss: Callable, *, batch: bool, second: str = "batch") -> None:
     if signature is None:
         return
     given = ("params", second) if batch else ("params",)
-    key = {"key": None} if takes_key(loss) else {}
+    key = {"key": None} if second == "batch" and takes_key(loss) else {}
     try:
         signature.bind(*given, **key)
     except TypeError as why:

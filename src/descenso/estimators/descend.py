@@ -102,7 +102,9 @@ def joined(runs: list[Result]) -> Result:
         return runs[0]
     steps = np.cumsum([0] + [r.steps for r in runs])
     seconds = np.cumsum([0.0] + [r.seconds for r in runs])
-    parts = {f.name: [getattr(r.history, f.name) for r in runs] for f in fields(History)}
+    # a later run that ended where it began has a record, of its step 0, but has made no step
+    kept = [r.history.step > 0 if i else slice(None) for i, r in enumerate(runs)]
+    parts = {f.name: [getattr(r.history, f.name)[k] for r, k in zip(runs, kept, strict=True)] for f in fields(History)}
     parts["step"] = [s + n for s, n in zip(parts["step"], steps, strict=False)]
     parts["seconds"] = [s + n for s, n in zip(parts["seconds"], seconds, strict=False)]
     found = [f._replace(step=f.step + int(n)) for r, n in zip(runs, steps, strict=False) for f in r.findings]

@@ -48,7 +48,8 @@ class Early:
 
     def lot(self, batch: int) -> int:
         """The rows of a step: a batch, or where lots are smaller the power of two below what they have."""
-        return min(batch, 1 << ((self.rows // self.lots).bit_length() - 1))
+        mean = self.rows // self.lots
+        return batch if mean >= batch else 1 << (mean.bit_length() - 1)
 
     def kept(self) -> Early:
         """The same in arrays of its own: a caller may fill those of a lot again for the next."""

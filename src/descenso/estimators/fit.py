@@ -21,7 +21,7 @@ from descenso.estimators.packed import as_csr
 from descenso.estimators.settings import Settings
 from descenso.estimators.target import Target
 from descenso.estimators.told import Told
-from descenso.estimators.warm import check_form, check_kind
+from descenso.estimators.warm import check_last
 from descenso.result import Progress, Reason, Result
 
 _HELD_OUT, _ENOUGH = 0.1, 100  # share of the rows that a network is validated on, from this many rows on
@@ -96,9 +96,7 @@ def learn(e: Any, X: Any, target: Target, weights: np.ndarray, outputs: int, s: 
     """
     start, held_out = last_fit(e) if e.warm_start else None, None
     if start is not None:
-        check_kind(start, linear=s.model == "linear")
-        if s.model == "linear":
-            check_form(start, (np.empty((outputs, X.shape[1])), np.empty(outputs)))
+        check_last(start, s, X.shape[1], outputs)
     share = s.held_out
     if share is None:
         share = _HELD_OUT if s.model != "linear" and len(weights) >= _ENOUGH else 0.0

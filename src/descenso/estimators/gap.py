@@ -11,6 +11,9 @@ import numpy as np
 
 from descenso.estimators.objective import Penalised
 
+NOTHING = 1e-12
+"""A loss below this is none: shares are taken of it at least."""
+
 
 class Rows(NamedTuple):
     """What is known of each row at a point, float64.
@@ -38,7 +41,7 @@ class Gap(NamedTuple):
 
     @property
     def relative(self) -> float:
-        return self.bound / max(abs(self.loss), 1e-12)
+        return self.bound / max(abs(self.loss), NOTHING)
 
 
 def rows_at(loss: Penalised, scores: np.ndarray, data: dict) -> Rows:

@@ -15,6 +15,7 @@ from descenso.estimators.fit import decision, forget, in_user_units, keep, last_
 from descenso.estimators.settings import Settings
 from descenso.estimators.stream import fitted_stream
 from descenso.estimators.target import Target
+from descenso.estimators.warm import check_last
 from descenso.result import History, Reason, Result
 
 _MOST_EPOCHS = 100  # of a perceptron that nobody has given a budget; where no plane parts the classes it never ends
@@ -33,8 +34,10 @@ def learn_lot(
         raise ArgumentError(
             f"`validation_fraction` is {s.held_out:g}, but a stream holds no rows out.", hint="set it to None"
         )
-    before = getattr(e, "_stream", None)
-    start = last_fit(e) if before is None else None
+    last, before = last_fit(e), getattr(e, "_stream", None)
+    if last is not None:
+        check_last(last, s, X.shape[1], outputs)
+    start = last if before is None else None
     stream = gone_on(before, X, target, w, outputs, s, seed=seed, start=start)
     stream = replace(stream, targets=targets)
     keep(e, fitted_stream(stream), s)

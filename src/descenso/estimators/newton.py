@@ -12,13 +12,14 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from descenso.driver.interrupt import watching
 from descenso.driver.spending import FORWARD, Spending
 from descenso.estimators.descend import Options, precision
+from descenso.estimators.gap import NOTHING
 from descenso.estimators.objective import Linear, Penalised
 from descenso.estimators.scored import Scored, search
 from descenso.estimators.table import Dense
 from descenso.estimators.told import Stopped
 from descenso.result import Finding, History, Look, Progress, Reason, Result
 from descenso.watch.limits import Budget
-from descenso.watch.verdict import Stop
+from descenso.watch.verdict import Stop as Ended
 
 _MOST_COLUMNS = 1024  # beyond, a Hessian costs more than the gradients that L-BFGS takes
 _ROUNDED = 16.0  # in roundings of the largest curvature: added to it, for columns that others are made of
@@ -41,11 +42,12 @@ def newton(
 ) -> Result | None:
     """One run, all rows at every step; None where a number is not finite, which the driver knows how to treat.
 
-        u_{t+1} = u_t - a (H + m I)^-1 g     for each score by itself, a where the slope is a tenth of what it was
+        u_{t+1} = u_t - a (H + m I)^-1 g     for each score by itself, a where the slope is a tenth or less
 
-    m is 0 until a search ends short of the step: then it grows, and shrinks again with every full one. The derivatives
-    of a loss with kinks are those of what it is rounded off to (semismooth Newton), to which only the rows near a kink
-    contribute. A step costs one gradient, and the Hessian what its products cost in gradients.
+    m is 0 until a search ends short of the step: then it grows, and shrinks again with every one that goes half of it.
+    The derivatives of a loss with kinks are those of what it is rounded off to (semismooth Newton), to which only the
+    rows near a kink contribute. A step costs one gradient, a third for each point of its search, and for the Hessian
+    what its products cost in gradients.
 
     Args:
         params: {"coef": (columns,) or (columns, outputs), "intercept"}. data: of `table`, "pull" too.
@@ -69,7 +71,7 @@ def newton(
         out = {"coef": (U[:-1] if intercept else U).reshape(shape).astype(kind)}
         return out | ({"intercept": U[-1].reshape(shape[1:]).astype(kind)} if intercept else {})
 
-    with watching() as interrupt, precision(options.wide), np.errstate(over="ignore", invalid="ignore"):
+    with watching() as interrupt, precision(options.wide):
         run = _run(problem, U, made, options, Spending(budget, _most(budget), interrupt), gradient)
     size = (table.features + intercept) * U.shape[1]
     told = f"Newton's method, for {size:,} params and the same loss at every step"
@@ -89,38 +91,43 @@ def _run(
     at = problem.slopes(z)
     g = problem.gradient(U, at.first)
     eps, patience = float(np.finfo(problem.x.dtype).eps), _IDLE if options.wide else _IDLE_32
-    largest, course, step, told = 0.0, [], 0, perf_counter()
+    largest, course, step, shown = 0.0, [], 0, perf_counter()
     moved, damping, lowest, idle = np.zeros(outputs), np.zeros(outputs), np.inf, 0
     while True:
         losses = at.loss + problem.penalty(U)
         value = float(losses.sum())
         norm = float(np.sqrt(np.sum(g * g)))
         spending.updates += 1
-        if not (np.isfinite(value) and np.isfinite(norm)):
+        if not (np.isfinite(value) and np.isfinite(norm) and np.isfinite(at.second).all()):
             return None
         largest = max(largest, norm)
         course.append((step, value, float(moved.mean()), norm, spending.seconds))
-        if options.progress is not None and perf_counter() - told > 0.1:
-            told = perf_counter()
+        if options.progress is not None and perf_counter() - shown > 0.1:
+            shown = perf_counter()
             options.progress(_progress(course[-1], spending, len(z), step))
         idle = 0 if value < lowest - 4 * eps * abs(value) else idle + 1
         lowest = min(lowest, value)
-        look = Look(step, spending.gradients, value, lambda U=U: made(U))
-        ended = _ended(norm, largest, gradient) or spending.ended(step) or _asked(options, look)
+        asked = _asked(options, Look(step, spending.gradients, value, lambda U=U: made(U)))
+        ended = _ended(norm, largest, gradient) or spending.ended(step) or asked
         if ended is not None:
             break
         needed = np.sum(g * g, axis=0) * outputs > (gradient * largest) ** 2
         D, cost = _direction(problem, g, at.second, np.where(needed, damping, np.nan))
         if D is None:
             return None
-        fall = -float(np.sum(g * D))
-        ended = _at_rest(fall, value, eps, idle=idle >= patience)
-        if ended is not None:
-            break
+        spending.probes += cost
+        resting, whole = idle >= patience, D
+        if resting and damping[needed].any():
+            whole, cost = _direction(problem, g, at.second, np.where(needed, 0.0, np.nan))
+            spending.probes += cost
+        if whole is not None and (resting or not damping[needed].any()):
+            ended = _at_rest(-float(np.sum(g * whole)), value, eps, idle=resting)
+            if ended is not None:
+                break
         dz = problem.scores(D)
         moved, tried = search(problem, U, D, z, dz, g, losses)
         damping = np.where(needed, _damped(damping, moved), damping)
-        spending.probes += cost + FORWARD * tried
+        spending.probes += FORWARD * tried
         U, step = U + moved * D, step + 1
         z = z + moved.astype(z.dtype) * dz if step % 8 else problem.scores(U)
         at = problem.slopes(z)
@@ -128,28 +135,28 @@ def _run(
     return _result(made(U), course, ended, spending)
 
 
-def _ended(norm: float, largest: float, gradient: float) -> Stop | None:
+def _ended(norm: float, largest: float, gradient: float) -> Ended | None:
     if norm > gradient * largest:
         return None
     why = f"the gradient norm fell to {gradient:g} of the largest seen, {largest:.3g}, or below"
-    return Stop(Reason.CONVERGED, why)
+    return Ended(Reason.CONVERGED, why)
 
 
-def _at_rest(fall: float, value: float, eps: float, *, idle: bool) -> Stop | None:
+def _at_rest(fall: float, value: float, eps: float, *, idle: bool) -> Ended | None:
     """The end where no lower loss can be told, by the fall that the quadratic model promises."""
-    told = f"the quadratic model promises {fall / 2:.2g} less"
-    if fall <= _FINEST * abs(value) or (idle and fall <= 4 * eps * abs(value)):
-        return Stop(Reason.CONVERGED, f"{told}, which is below rounding")
-    return Stop(Reason.PLATEAU, f"the loss no longer falls, though {told}") if idle else None
+    told, size = f"the quadratic model promises {fall / 2:.2g} less", max(abs(value), NOTHING)
+    if fall <= _FINEST * size or (idle and fall <= 4 * eps * size):
+        return Ended(Reason.CONVERGED, f"{told}, which is below rounding")
+    return Ended(Reason.PLATEAU, f"the loss no longer falls, though {told}") if idle else None
 
 
-def _asked(options: Options, look: Look) -> Stop | None:
+def _asked(options: Options, look: Look) -> Ended | None:
     """The end that a callback asks for."""
     try:
         if options.watch is not None and look.step:
             options.watch(look)
     except Stopped:
-        return Stop(Reason.INTERRUPTED, f"a callback asked for the end at step {look.step:,}")
+        return Ended(Reason.INTERRUPTED, f"a callback asked for the end at step {look.step:,}")
     return None
 
 
@@ -160,6 +167,7 @@ def _damped(damping: np.ndarray, moved: np.ndarray) -> np.ndarray:
     return np.where(moved < _SHORT, more, np.where(moved > _FULL, less, damping))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _direction(
     problem: Scored, g: np.ndarray, second: np.ndarray, damping: np.ndarray
 ) -> tuple[np.ndarray | None, float]:
@@ -185,7 +193,7 @@ def _progress(last: tuple, spending: Spending, rows: int, step: int) -> Progress
     return Progress(step, float(step), last[1], None, last[2], rows * step / seconds, "", seconds, fraction, left)
 
 
-def _result(params: dict, course: list[tuple], ended: Stop, spending: Spending) -> Result:
+def _result(params: dict, course: list[tuple], ended: Ended, spending: Spending) -> Result:
     course = course[1:] or course  # a record stands for a step
     step, loss, sizes, norms, seconds = (np.array(column) for column in zip(*course, strict=True))
     history = History(step.astype(np.int64), loss, sizes, norms, seconds, np.full(len(step), np.nan))

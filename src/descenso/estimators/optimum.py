@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from descenso.estimators.descend import Options, joined, left_of, precision, priced, run_once
-from descenso.estimators.gap import Gap, Rows, duality_gap, rows_at
+from descenso.estimators.gap import NOTHING, Gap, Rows, duality_gap, rows_at
 from descenso.estimators.newton import decoupled, newton
 from descenso.estimators.objective import Penalised
 from descenso.methods.projected import ProjectedLBFGS
@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     @property
     def relative(self) -> float:
         loss = float(self.rows.weights @ self.rows.sharp) if self.gap is None else self.gap.loss
-        return self.bound / max(abs(loss), 1e-12)
+        return self.bound / max(abs(loss), NOTHING)
 
 
 def exact(
@@ -86,7 +86,7 @@ def exact(
         runs.append(run)
         params = runs[-1].params
         if not (runs[-1].usable and loss.family.convex):
-            return _without_budget(joined(runs), limited=limited)
+            return _of_budget(joined(runs), options.budget, limited=limited)
         with precision(options.wide):
             rows = rows_at(now, table.scores(params), data)
         seen.append(Seen(rows, duality_gap(now, params, rows, table) if validate is None else None))
@@ -97,13 +97,23 @@ def exact(
     if run.reason is Reason.CONVERGED and seen[-1].gap is None and validate is None:
         with precision(options.wide):
             return _unless_endless(run, seen[-1], rows_at(loss, 2 * table.scores(params), data), close)
-    return _without_budget(run, limited=limited)
+    return _of_budget(run, options.budget, limited=limited)
 
 
-def _without_budget(run: Result, *, limited: bool) -> Result:
-    """The run, where it has used up a budget that nobody gave."""
-    if run.reason is Reason.BUDGET and not limited:
+def _of_budget(run: Result, budget: Budget, *, limited: bool) -> Result:
+    """The run, where it has used up its budget: one that nobody gave is no reason, one that was given is told whole.
+
+    Its last part knows of what was left of it alone.
+    """
+    if run.reason is not Reason.BUDGET:
+        return run
+    if not limited:
         return replace(run, reason=Reason.PLATEAU, message=f"it has not arrived in {run.steps:,} epochs")
+    at = f" at step {run.steps:,}"
+    for name, told in (("steps", "made"), ("epochs", "made"), ("gradients", "spent" + at), ("seconds", "used up" + at)):
+        limit = getattr(budget, name)
+        if limit is not None and getattr(run, name) >= limit:
+            return replace(run, message=f"the {limit:,g} {name} allowed were {told}")
     return run
 
 
@@ -189,7 +199,7 @@ def _judged(run: Result, gap: Gap | None, close: float, loose: float) -> Result:
 def _unless_endless(run: Result, seen: Seen, twice: Rows, close: float) -> Result:
     """The run, unless twice the coefficients have a lower loss: a convex one then has no minimum within that."""
     once, further = (float(rows.weights @ rows.sharp) for rows in (seen.rows, twice))
-    if not once - further > close * abs(once):
+    if not once - further > close * max(abs(once), NOTHING):
         return run
     told = f"the loss is {once:.3g}, and {further:.3g} with coefficients twice as large: it may have no minimum"
     return replace(run, reason=Reason.PLATEAU, message=f"{told}, as where classes are separable and alpha is 0")

@@ -57,6 +57,7 @@ class Scored:
         ridge = np.asarray(self.loss.ridge, np.float64)
         self.ridge = np.append(ridge, 0.0)[:, None] if self.intercept else ridge[:, None]
 
+    @np.errstate(over="ignore", invalid="ignore")
     def scores(self, U: np.ndarray) -> np.ndarray:
         kind = self.x.dtype
         if not self.intercept:
@@ -67,15 +68,18 @@ class Scored:
         loss, first, second = _slopes(self.loss, z, self.t, self.w, self.pull)
         return Slopes(np.asarray(loss, np.float64), np.asarray(first), np.asarray(second))
 
+    @np.errstate(over="ignore")
     def penalty(self, U: np.ndarray) -> np.ndarray:
         return np.sum(self.ridge * U * U, axis=0) / 2
 
+    @np.errstate(over="ignore", invalid="ignore")
     def gradient(self, U: np.ndarray, first: np.ndarray) -> np.ndarray:
         back = np.asarray((first.T @ self.x).T, np.float64)
         if self.intercept:
             back = np.concatenate([back, first.sum(0, dtype=np.float64)[None]])
         return back + self.ridge * U
 
+    @np.errstate(over="ignore", invalid="ignore")
     def hessian(self, second: np.ndarray) -> np.ndarray:
         """The second derivatives of one output, (columns, columns), from those of its rows, (n,)."""
         n, d = self.x.shape
@@ -96,6 +100,7 @@ class Scored:
         return H
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def search(
     problem: Scored, U: np.ndarray, D: np.ndarray, z: np.ndarray, dz: np.ndarray, g: np.ndarray, losses: np.ndarray
 ) -> tuple[np.ndarray, int]:

@@ -36,7 +36,8 @@ from descenso.watch.limits import Budget
 
 _BATCH = 32  # rows
 _RATES = (0.003, 0.012, 0.05, 0.2)
-_TELLING = 64  # steps that tell which rate is good
+_TELLING, _FEW = 64, 8  # steps that tell which rate is good, and that tell it where there are rows enough for
+_ENOUGH = _TELLING * _BATCH
 _STEADY = 100  # steps before the step size begins to fall
 
 
@@ -110,12 +111,10 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, 
     """The stream after one pass over a lot of rows whose columns it has met.
 
     Args:
-        lot: rows of a step, of which so many are made as tell a step size, however often that takes each row; None for
-            one pass by batches.
+        lot: rows of a step, of which at least so many are made as tell a step size, however often that takes each row;
+            None for one pass by batches.
     """
     size = lot or stream.batch
-    if lot and len(w) < lot * _TELLING:
-        X, target, w = _repeated(X, target, w, lot * _TELLING)
     table = _table(stream, X, size)
     loss = _loss(stream, target, s, table)
     batch = size if isinstance(table, Dense) else 1
@@ -124,6 +123,8 @@ def learned(stream: Stream, X: Any, target: Target, w: np.ndarray, s: Settings, 
     ready = prepare(loss, stream.params, data, method, batch, Budget(), None, stream.seed)
     engine = ready.engine
     steps = engine.rows // batch
+    if lot:
+        steps = max(steps, _FEW if len(w) >= _ENOUGH else _TELLING)
     start = engine.start(ready.leaves)
     if stream.state is None:
         rate, state, met = _raced(engine, start, steps)
@@ -151,13 +152,6 @@ def _loss(stream: Stream, target: Target, s: Settings, table: Dense | Packed) ->
     if s.model == "linear":
         return linear_loss(s, target, stream.columns, stream.units, table.width, np.float32)
     return network_loss(s, target, stream.columns.total, stream.model)
-
-
-def _repeated(X: Any, target: Target, w: np.ndarray, count: int) -> tuple[Any, Target, np.ndarray]:
-    """So many rows, more than all: these again and again, all of the same weight together."""
-    at = np.arange(count) % len(w)
-    times = np.bincount(at, minlength=len(w))
-    return X[at], replace(target, values=target.values[at]), (w / times)[at]
 
 
 def _table(stream: Stream, X: Any, batch: int) -> Dense | Packed:

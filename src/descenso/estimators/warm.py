@@ -1,13 +1,28 @@
-"""What a warm start goes on from: a fit of the same model, with the same columns and scores."""
+"""What a fit goes on from: one of the same model, with the same columns and scores."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import jax
 import numpy as np
 
 from descenso._errors import ArgumentError
+from descenso.estimators.settings import Settings
+
+
+def check_last(start: Any, s: Settings, features: int, outputs: int) -> None:
+    """Raise ArgumentError where these settings cannot go on from the last fit, coef and intercept or a network.
+
+    A network of the user's own is checked when its params are there (`check_form`).
+    """
+    check_kind(start, linear=s.model == "linear")
+    if s.model == "linear":
+        check_form(start, (np.empty((outputs, features)), np.empty(outputs)))
+    elif s.model == "mlp":
+        sizes = pairwise((features, *s.hidden, outputs))
+        check_form(start.params, [{"weight": np.empty(size), "bias": np.empty(size[1])} for size in sizes])
 
 
 def check_kind(start: Any, *, linear: bool) -> None:
@@ -16,7 +31,7 @@ def check_kind(start: Any, *, linear: bool) -> None:
         kinds = ("a linear model", "a network")
         then, now = kinds if isinstance(start, tuple) else kinds[::-1]
         raise ArgumentError(
-            f"`warm_start` is True, but the last fit was of {then}, and this is of {now}.", hint=_AFRESH
+            f"The last fit was of {then}, and this one, which goes on from it, is of {now}.", hint=_AFRESH
         )
 
 
@@ -24,13 +39,13 @@ def check_form(start: Any, now: Any) -> None:
     """Raise ArgumentError where the arrays of the last fit do not have the shapes of those of this one."""
     if _form(start) != _form(now):
         raise ArgumentError(
-            f"`warm_start` is True, but the last fit has arrays of shapes {_told(start)}, and this one needs "
+            f"The last fit has arrays of shapes {_told(start)}, and this one, which goes on from it, needs "
             f"{_told(now)}: columns, classes or `hidden` are not what they were.",
             hint=_AFRESH,
         )
 
 
-_AFRESH = "set_params(warm_start=False) or `clone` begins afresh"
+_AFRESH = "`fit` with warm_start=False, or `clone`, begins afresh"
 
 
 def _form(params: Any) -> tuple[Any, list]:

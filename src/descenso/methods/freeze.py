@@ -36,7 +36,7 @@ class Freeze:
     needs_product = property(needs_product)
 
     def __post_init__(self):
-        if not isinstance(self.frozen, (tuple, list)) or not all(isinstance(f, (bool, int)) for f in self.frozen):
+        if not isinstance(self.frozen, (tuple, list)) or not all(f in (False, True) for f in self.frozen):
             raise ArgumentError(
                 f"Freeze got frozen={self.frozen!r}. It must be one boolean for each leaf, in a tuple.",
                 hint="leaf_mask(params, lambda path, leaf: ...) makes one",
