@@ -116,12 +116,14 @@ def _run(
         if D is None:
             return None
         spending.probes += cost
-        resting, whole = idle >= patience, D
-        if resting and damping[needed].any():
-            whole, cost = _direction(problem, g, at.second, np.where(needed, 0.0, np.nan))
-            spending.probes += cost
-        if whole is not None and (resting or not damping[needed].any()):
-            ended = _at_rest(-float(np.sum(g * whole)), value, eps, idle=resting)
+        resting, damped = idle >= patience, bool(damping[needed].any())
+        if resting or not damped:
+            whole = D
+            if damped:  # its own fall says nothing of the model's
+                whole, cost = _direction(problem, g, at.second, np.where(needed, 0.0, np.nan))
+                spending.probes += cost
+            fall = np.inf if whole is None else -float(np.sum(g * whole))
+            ended = _at_rest(fall, value, eps, idle=resting)
             if ended is not None:
                 break
         dz = problem.scores(D)
