@@ -148,9 +148,11 @@ def inspect_loss(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.A
 
 
 def _trace(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Array) -> Trace:
-    # a new function each time: JAX remembers the traces of one it has seen
     call = "loss(params)" if objective.data is None else "loss(params, batch)"
-    again = lambda *args: _of_numbers(objective.output(*args), objective.has_aux, call)  # noqa: E731
+
+    def again(*args):  # a new function each time: JAX remembers the traces of one it has seen
+        return _of_numbers(objective.output(*args), objective.has_aux, call)
+
     refuse_traced((leaves, batch))
     try:
         closed, shape = jax.make_jaxpr(again, return_shape=True)(leaves, batch, key)
@@ -225,9 +227,12 @@ def _check_aux(objective: Objective, leaves: Leaves, batch: Leaves, key: jax.Arr
         return
     rows, own = objective.split(batch)
     twice = tuple(jax.ShapeDtypeStruct((2 * len(a), *a.shape[1:]), a.dtype) for a in rows)
-    aux = lambda some, key: objective.output(leaves, (*some, *own), key)[1]  # noqa: E731
-    of = lambda part: jax.eval_shape(aux, part, key)  # noqa: E731
-    for (path, a), b in zip(jax.tree.leaves_with_path(of(rows)), jax.tree.leaves(of(twice)), strict=True):
+
+    def aux(some, key):
+        return objective.output(leaves, (*some, *own), key)[1]
+
+    once, doubled = (jax.eval_shape(aux, part, key) for part in (rows, twice))
+    for (path, a), b in zip(jax.tree.leaves_with_path(once), jax.tree.leaves(doubled), strict=True):
         if a.shape != b.shape:
             name = "aux" + jax.tree_util.keystr(path)
             raise LossShapeError(

@@ -88,12 +88,12 @@ def _run(
 ) -> Result | None:
     outputs = U.shape[1]
     z = problem.scores(U)
-    at = problem.slopes(z)
-    g = problem.gradient(U, at.first)
     eps, patience = float(np.finfo(problem.x.dtype).eps), _IDLE if options.wide else _IDLE_32
     largest, course, step, shown = 0.0, [], 0, perf_counter()
     moved, damping, lowest, idle = np.zeros(outputs), np.zeros(outputs), np.inf, 0
     while True:
+        at = problem.slopes(z)
+        g = problem.gradient(U, at.first)
         losses = at.loss + problem.penalty(U)
         value = float(losses.sum())
         norm = float(np.sqrt(np.sum(g * g)))
@@ -132,8 +132,6 @@ def _run(
         spending.probes += FORWARD * tried
         U, step = U + moved * D, step + 1
         z = z + moved.astype(z.dtype) * dz if step % 8 else problem.scores(U)
-        at = problem.slopes(z)
-        g = problem.gradient(U, at.first)
     return _result(made(U), course, ended, spending)
 
 

@@ -130,10 +130,8 @@ class Optimizer(torch.optim.Optimizer):
 
         The answer of a method that averages is its average, of a line search the last accepted point.
         """
-        groups, outer = (
-            [g for g in enumerate(self.param_groups) if g[1]["params"]],
-            self.__dict__.get("_showing", False),
-        )
+        groups = [(index, group) for index, group in enumerate(self.param_groups) if group["params"]]
+        outer = self.__dict__.get("_showing", False)
         with torch.no_grad():
             before = [[p.clone() for p in group["params"]] for _, group in groups]
             for index, group in groups:
